@@ -1,0 +1,1 @@
+"""From notebooks to a book: papermill runs them, Sphinx shows what they left, and nothing stale passes."""

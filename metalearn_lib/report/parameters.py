@@ -1,0 +1,160 @@
+"""Refuse a wrong parameter as a notebook starts, with a sentence that says what to write instead.
+
+papermill sets whatever it is told to, under any name. So the cell after `parameters` states the rules:
+
+    check_parameters(
+        globals(),
+        shift=Real(0, 64, meaning="severity", example=2.0),
+        shift_family=OneOf("translate", "scale"),
+        num_instances=Integer(2, 4096),
+    )
+
+and `papermill notebooks/task_shift.ipynb out.ipynb -p shfit 2.0` ends there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import reprlib
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+# what papermill can inject; a module, a function or a class is no parameter
+_LITERALS = (bool, int, float, complex, str, bytes, list, tuple, dict, set, type(None))
+
+
+class Rule(Protocol):
+    """What a parameter may be."""
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return the value as the notebook should have it, or raise a ValueError."""
+        ...
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number in [low, high]; it comes back as a float.
+
+    Args:
+        low: the least value allowed.
+        high: the greatest value allowed.
+        meaning: what the number is, for the message; the parameter's name by default.
+        example: a value to suggest; the nearest allowed one by default.
+    """
+
+    low: float
+    high: float
+    meaning: str = ""
+    example: float | None = None
+
+    def check(self, name: str, value: Any) -> float:
+        return float(_within(self, name, value, "a finite number"))
+
+
+@dataclass(frozen=True)
+class Integer:
+    """A whole number in [low, high]; 8.0 passes, and comes back as 8. The arguments are those of `Real`."""
+
+    low: int
+    high: int
+    meaning: str = ""
+    example: int | None = None
+
+    def check(self, name: str, value: Any) -> int:
+        _within(self, name, value, "a whole number")
+        if value != int(value):
+            raise ValueError(f"{_shown(name, value)} is not a whole number; {_remedy(name, round(value))}")
+        return int(value)
+
+
+@dataclass(frozen=True, init=False)
+class OneOf:
+    """One of a few strings."""
+
+    choices: tuple[str, ...]
+
+    def __init__(self, *choices: str) -> None:
+        object.__setattr__(self, "choices", choices)
+
+    def check(self, name: str, value: Any) -> str:
+        if isinstance(value, str) and value in self.choices:
+            return value
+        near = difflib.get_close_matches(str(value), self.choices, n=1) or self.choices
+        choices = ", ".join(self.choices)
+        raise ValueError(
+            f"{_shown(name, value)} is unknown: it must be one of {choices}; {_remedy(name, near[0])}"
+        )
+
+
+@dataclass(frozen=True)
+class Boolean:
+    """True or False, and neither 1 nor "yes"."""
+
+    def check(self, name: str, value: Any) -> bool:
+        if isinstance(value, bool):
+            return value
+        raise ValueError(f"{_shown(name, value)} is neither True nor False; {_remedy(name, True)}")
+
+
+def check_parameters(namespace: MutableMapping[str, Any], **rules: Rule) -> None:
+    """Check every parameter, and that there is no other: a misspelt name would otherwise do nothing at all.
+
+    Numbers are written back as their rule returns them. What is not declared and holds a plain literal is
+    taken for a misspelt parameter, except names with a leading underscore and IPython's own. So call this right
+    after the parameters, before the notebook has variables of its own.
+
+    Args:
+        namespace: the notebook's `globals()`.
+        rules: for each parameter, what it may be.
+
+    Raises:
+        ValueError: with one sentence for each fault.
+    """
+    faults: list[str] = []
+    for name in [name for name in namespace if name not in rules]:
+        value = namespace[name]
+        of_ipython = name in ("In", "Out") and value is namespace.get({"In": "_ih", "Out": "_oh"}[name])
+        if name.startswith("_") or of_ipython or not isinstance(value, _LITERALS):
+            continue
+        near = difflib.get_close_matches(name, rules, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(rules)}"
+        faults.append(f"{_shown(name, value)}: there is no parameter {name!r}; {hint}")
+    for name, rule in rules.items():
+        if name not in namespace:
+            faults.append(f"{name} has no value; give it one in the cell tagged `parameters`")
+            continue
+        try:
+            namespace[name] = rule.check(name, namespace[name])
+        except ValueError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def _within(rule: Real | Integer, name: str, value: Any, kind: str) -> Any:
+    """Return the value if it is a finite number in the interval; raise a ValueError otherwise."""
+    example = rule.low if rule.example is None else rule.example
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number:
+        fault = f"is of type {type(value).__name__}, not {kind}"
+    elif isinstance(value, float) and not math.isfinite(value):
+        fault = f"is not {kind}"
+    elif not rule.low <= value <= rule.high:
+        fault = "is out of range"
+        if rule.example is None:
+            example = rule.low if value < rule.low else rule.high
+    else:
+        return value
+    interval = f"{rule.meaning or name} must lie in [{rule.low}, {rule.high}]"
+    raise ValueError(f"{_shown(name, value)} {fault}: {interval}; {_remedy(name, example)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    return f"{name}={reprlib.repr(value)}"
+
+
+def _remedy(name: str, example: Any) -> str:
+    return f"pass e.g. -p {name} {example}"

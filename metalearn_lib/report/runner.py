@@ -1,0 +1,190 @@
+"""Run the notebooks whose result no longer holds, several at a time, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from metalearn_lib.report.runs import LIBRARY, Run, RunsError, is_fresh, library_digest, read_runs, run_key
+
+POLL_SECONDS = 0.05
+
+
+class NotebooksFailed(RuntimeError):
+    """A notebook did not run to its end; the message has notebook, cell and traceback."""
+
+
+class Report(NamedTuple):
+    """The names of the runs that were executed, and of those that still held."""
+
+    ran: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def run_notebooks(
+    root: str | os.PathLike[str],
+    profile: str = "standard",
+    *,
+    only: Iterable[str] | None = None,
+    force: bool = False,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> Report:
+    """Bring `book/experiments/` up to date: execute what is stale, touch nothing else.
+
+    A result appears whole or not at all: a run that fails or is killed leaves the old one in place. Where one
+    run fails, those already going may finish, and no new one starts.
+
+    Args:
+        root: the folder that holds `notebooks/runs.yml`.
+        profile: which parameters of that file to take.
+        only: names of outputs; all of them by default.
+        force: execute also what is fresh.
+        jobs: how many notebooks run at a time; one for each core by default.
+        progress: whether to tell on standard error how far it is.
+
+    Raises:
+        RunsError: if the request or the runs file is at fault; nothing has run then.
+        NotebooksFailed: if a notebook failed.
+    """
+    root = Path(root).resolve()
+    if jobs is None:
+        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise RunsError(f"jobs={jobs} runs nothing; use 1 or more")
+    library = library_digest()
+    keyed = [(run, run_key(run, library)) for run in _select(read_runs(root, profile), only)]
+    stale = [(run, key) for run, key in keyed if force or not is_fresh(run, key)]
+    if stale:
+        if progress:
+            print(f"running {', '.join(run.name for run, _ in stale)}", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as scratch:
+            _run_all(stale, jobs, Path(scratch), progress)
+    ran = tuple(run.name for run, _ in stale)
+    return Report(ran, tuple(run.name for run, _ in keyed if run.name not in ran))
+
+
+def _select(runs: list[Run], only: Iterable[str] | None) -> list[Run]:
+    if only is None:
+        return runs
+    wanted = set(only)
+    names = {run.name for run in runs}
+    if unknown := sorted(wanted - names):
+        raise RunsError(f"no run is called {unknown[0]!r}; there are {', '.join(sorted(names))}")
+    return [run for run in runs if run.name in wanted]
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """A process that runs one notebook, and dies when its standard input closes: with us, however we die."""
+
+    run: Run
+    process: subprocess.Popen[bytes]
+    scratch: Path
+
+    @classmethod
+    def start(cls, run: Run, key: str, scratch: Path) -> _Worker:
+        scratch.mkdir()
+        job = {
+            "source": str(run.source),
+            "output": str(run.output),
+            "parameters": run.parameters,
+            "key": key,
+            "scratch": str(scratch),
+        }
+        # -P and the path: the library that was hashed is the one imported, even if another is installed
+        environment = dict(os.environ)
+        if str(LIBRARY.parent) not in site.getsitepackages():
+            paths = [str(LIBRARY.parent), environment.get("PYTHONPATH")]
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        with (scratch / "cells").open("wb") as cells, (scratch / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "metalearn_lib.report.worker"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=cells,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C in the terminal is ours to handle
+            )
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it is dead already; its status will tell
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
+        return cls(run, process, scratch)
+
+    @property
+    def cells_done(self) -> int:
+        # the worker writes one byte for each cell
+        return (self.scratch / "cells").stat().st_size
+
+    def failure(self) -> str | None:
+        """Say what went wrong in a process that has ended; None if nothing did."""
+        if self.process.returncode == 0:
+            return None
+        told = self.scratch / "failure"
+        if told.is_file():
+            return told.read_text(encoding="utf8")
+        log = (self.scratch / "log").read_text(encoding="utf8", errors="replace")
+        status = self.process.returncode
+        return f"{self.run.source}: its process ended early, with status {status}\n{log}".rstrip()
+
+    def stop(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def _run_all(stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: bool) -> None:
+    from tqdm import tqdm
+
+    waiting, going, failures = list(stale), list[_Worker](), list[str]()
+    start, cells_done = time.monotonic(), 0
+    # a bar on a terminal, lines alone elsewhere
+    bar = tqdm(
+        total=sum(_count_code_cells(run) for run, _ in stale), unit="cell", disable=None if progress else True
+    )
+    try:
+        while going or (waiting and not failures):
+            while waiting and len(going) < jobs and not failures:
+                run, key = waiting.pop(0)
+                going.append(_Worker.start(run, key, scratch / run.name))
+            time.sleep(POLL_SECONDS)
+            for worker in [worker for worker in going if worker.process.poll() is not None]:
+                going.remove(worker)
+                cells_done += worker.cells_done
+                failure = worker.failure()
+                failures += [failure] if failure else []
+                if progress:
+                    told = "failed" if failure else "is done"
+                    tqdm.write(
+                        f"{worker.run.name} {told} after {time.monotonic() - start:.1f} s", file=sys.stderr
+                    )
+            bar.n = cells_done + sum(worker.cells_done for worker in going)
+            bar.set_description_str(", ".join(worker.run.name for worker in going))
+    finally:
+        for worker in going:
+            worker.stop()
+        bar.close()
+    if failures:
+        raise NotebooksFailed("\n\n".join(failures))
+
+
+def _count_code_cells(run: Run) -> int:
+    cells = json.loads(run.source.read_text(encoding="utf8"))["cells"]
+    return sum(cell["cell_type"] == "code" for cell in cells) + bool(
+        run.parameters
+    )  # papermill adds one for these

@@ -1,0 +1,69 @@
+"""What the book asks of Sphinx: run the notebooks first, show nothing stale, and let no warning pass."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+from sphinx.errors import ExtensionError
+
+from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
+from metalearn_lib.report.runs import OUTPUT_FOLDER, RunsError, find_root
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    # before 900, where sphinx-external-toc looks for the documents
+    app.connect("config-inited", execute_notebooks, priority=100)
+    app.connect("env-get-outdated", reread_pages_that_quote)
+    app.connect("html-page-context", drop_repeated_scripts, priority=900)
+    app.connect("build-finished", fail_on_warnings, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def execute_notebooks(app: Sphinx, config: Config) -> None:
+    """Bring the executed notebooks up to date; METALEARN_PROFILE and METALEARN_JOBS say how."""
+    jobs = os.environ.get("METALEARN_JOBS")
+    if jobs is not None and not jobs.isdecimal():
+        raise ExtensionError(f"METALEARN_JOBS={jobs!r} is not a number of processes; set it to e.g. 4")
+    try:
+        run_notebooks(
+            find_root(app.srcdir),
+            os.environ.get("METALEARN_PROFILE", "standard"),
+            jobs=None if jobs is None else int(jobs),
+        )
+    except (RunsError, NotebooksFailed) as error:
+        raise ExtensionError(str(error)) from error
+
+
+def reread_pages_that_quote(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> set[str]:
+    """Read every page again once a notebook has changed: Sphinx does not know whose numbers a page quotes."""
+    folder = f"{OUTPUT_FOLDER.name}/"
+    quoted = any(page.startswith(folder) for page in added | changed | removed)
+    return set(env.found_docs) if quoted else set()
+
+
+def drop_repeated_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
+    """Drop repeated inline scripts: sphinx-thebe declares its constants twice, an error on every page."""
+    kept: list[Any] = []
+    bodies: set[str] = set()
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body")
+        if body is None or body not in bodies:
+            kept.append(script)
+        if body is not None:
+            bodies.add(body)
+    context["script_files"] = kept
+
+
+def fail_on_warnings(app: Sphinx, exception: Exception | None) -> None:
+    """Turn a missing number, citation or reference into exit status 1, this time and the next."""
+    if exception is None and app._warncount:
+        app.statuscode = 1
+        # what was read is forgotten: Sphinx would not warn again about pages it need not read again
+        Path(app.doctreedir, "environment.pickle").unlink(missing_ok=True)
