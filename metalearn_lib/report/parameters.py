@@ -103,8 +103,8 @@ def check_parameters(namespace: MutableMapping[str, Any], **rules: Rule) -> None
     """Check every parameter, and that there is no other: a misspelt name would otherwise do nothing at all.
 
     Numbers are written back as their rule returns them. What is not declared and holds a plain literal is
-    taken for a misspelt parameter, except names with a leading underscore and IPython's own. So call this right
-    after the parameters, before the notebook has variables of its own.
+    taken for a misspelt parameter, except names with a leading underscore and IPython's own. So call this
+    right after the parameters, before the notebook has variables of its own.
 
     Args:
         namespace: the notebook's `globals()`.
@@ -137,17 +137,17 @@ def check_parameters(namespace: MutableMapping[str, Any], **rules: Rule) -> None
 def _within(rule: Real | Integer, name: str, value: Any, kind: str) -> Any:
     """Return the value if it is a finite number in the interval; raise a ValueError otherwise."""
     example = rule.low if rule.example is None else rule.example
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number:
+    number: Any = value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         fault = f"is of type {type(value).__name__}, not {kind}"
     elif isinstance(value, float) and not math.isfinite(value):
         fault = f"is not {kind}"
-    elif not rule.low <= value <= rule.high:
+    elif not rule.low <= number <= rule.high:
         fault = "is out of range"
         if rule.example is None:
-            example = rule.low if value < rule.low else rule.high
+            example = rule.low if number < rule.low else rule.high
     else:
-        return value
+        return number
     interval = f"{rule.meaning or name} must lie in [{rule.low}, {rule.high}]"
     raise ValueError(f"{_shown(name, value)} {fault}: {interval}; {_remedy(name, example)}")
 
