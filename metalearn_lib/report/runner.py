@@ -154,9 +154,8 @@ def _run_all(stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: b
     waiting, going, failures = list(stale), list[_Worker](), list[str]()
     start, cells_done = time.monotonic(), 0
     # a bar on a terminal, lines alone elsewhere
-    bar = tqdm(
-        total=sum(_count_code_cells(run) for run, _ in stale), unit="cell", disable=None if progress else True
-    )
+    cells = sum(_count_code_cells(run) for run, _ in stale)
+    bar = tqdm(total=cells, unit="cell", mininterval=0.5, disable=None if progress else True)
     try:
         while going or (waiting and not failures):
             while waiting and len(going) < jobs and not failures:
@@ -173,8 +172,8 @@ def _run_all(stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: b
                     tqdm.write(
                         f"{worker.run.name} {told} after {time.monotonic() - start:.1f} s", file=sys.stderr
                     )
-            bar.n = cells_done + sum(worker.cells_done for worker in going)
-            bar.set_description_str(", ".join(worker.run.name for worker in going))
+            bar.set_description_str(", ".join(worker.run.name for worker in going), refresh=False)
+            bar.update(cells_done + sum(worker.cells_done for worker in going) - bar.n)
     finally:
         for worker in going:
             worker.stop()

@@ -36,7 +36,7 @@ def execute_notebooks(app: Sphinx, config: Config) -> None:
             jobs=None if jobs is None else int(jobs),
         )
     except (RunsError, NotebooksFailed) as error:
-        raise ExtensionError(str(error)) from error
+        raise ExtensionError(str(error)) from None  # Jupyter Book prints the whole chain
 
 
 def reread_pages_that_quote(

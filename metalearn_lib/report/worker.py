@@ -12,8 +12,10 @@ import difflib
 import json
 import os
 import re
+import shutil
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +29,8 @@ class CannotRun(Exception):
 
 def main() -> int:
     job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_die_with_the_runner, daemon=True).start()
     scratch = Path(job["scratch"])
+    threading.Thread(target=_die_with_the_runner, args=[scratch], daemon=True).start()
     _isolate(scratch)
     try:
         notebook = _execute(Path(job["source"]), job["parameters"])
@@ -39,10 +41,13 @@ def main() -> int:
     return 0
 
 
-def _die_with_the_runner() -> None:
+def _die_with_the_runner(scratch: Path) -> None:
     # the bare descriptor: a thread inside sys.stdin when the program ends is fatal to the interpreter
     while os.read(0, 1):
         pass
+    shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):
+        scratch.parent.rmdir()  # the last of the workers succeeds
     os._exit(1)
 
 

@@ -1,0 +1,91 @@
+"""Directions: where a step points. An update is `params - lr * direction`; a direction knows no rate."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Direction(ABC):
+    """Gradient in, direction out, with a state of moments; all tensors `(tasks, weights)`."""
+
+    def init(self, params: Tensor) -> Any:
+        """The state before the first step: a tree of tensors with a leading axis of tasks."""
+        return ()
+
+    @abstractmethod
+    def __call__(self, state: Any, grad: Tensor) -> tuple[Tensor, Any]:
+        """The direction of this step, and the state for the next."""
+
+
+@dataclass(frozen=True)
+class Gradient(Direction):
+    """Plain SGD: the direction is the gradient."""
+
+    def __call__(self, state: tuple[()], grad: Tensor) -> tuple[Tensor, tuple[()]]:
+        return grad, state
+
+
+@dataclass(frozen=True)
+class Momentum(Direction):
+    """Heavy-ball momentum as torch.optim.SGD has it.
+
+        velocity = beta velocity + grad
+
+    With `beta` 0 it is the gradient.
+
+    References: Polyak (1964) [polyak1964some].
+    """
+
+    beta: float = 0.9
+
+    def init(self, params: Tensor) -> Tensor:
+        return torch.zeros_like(params)
+
+    def __call__(self, state: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+        velocity = self.beta * state + grad
+        return velocity, velocity
+
+
+class AdamState(NamedTuple):
+    """First and second moments `(tasks, weights)`, and the steps taken `(tasks, 1)`."""
+
+    mean: Tensor
+    square: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Adam(Direction):
+    """Adam without its rate, as torch.optim.Adam has it.
+
+        mean   = beta1 mean   + (1 - beta1) grad
+        square = beta2 square + (1 - beta2) grad^2
+        direction = mean / (1 - beta1^t) / (sqrt(square / (1 - beta2^t)) + eps)
+
+    At the first step it is `grad / (|grad| + eps)`, the sign of the gradient.
+
+    References: Kingma and Ba (2015) [kingma2015adam].
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def init(self, params: Tensor) -> AdamState:
+        return AdamState(torch.zeros_like(params), torch.zeros_like(params), params.new_zeros(len(params), 1))
+
+    def __call__(self, state: AdamState, grad: Tensor) -> tuple[Tensor, AdamState]:
+        count = state.count + 1
+        mean = torch.lerp(state.mean, grad, 1 - self.beta1)
+        square = self.beta2 * state.square + (1 - self.beta2) * grad * grad
+        correct_mean, correct_square = 1 - self.beta1**count, 1 - self.beta2**count
+        direction = mean / correct_mean / ((square / correct_square).sqrt() + self.eps)
+        return direction, AdamState(mean, square, count)
+
+
+DIRECTIONS: dict[str, Direction] = {"sgd": Gradient(), "momentum": Momentum(), "adam": Adam()}

@@ -1,0 +1,163 @@
+"""Base learners: networks whose weights are passed in, for many tasks at once.
+
+Weights are one flat vector per task, `(tasks, weights)`, so that directions, norms and updates are single operations.
+A learner answers two questions about them: the loss, and the loss with its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
+
+
+class Batch(NamedTuple):
+    """Points of each task: inputs `(tasks, batch, features)` and class probabilities `(tasks, batch, classes)`."""
+
+    x: Tensor
+    target: Tensor
+
+
+class Learner(ABC):
+    """A network over stacked tasks, with cross-entropy as its loss."""
+
+    num_params: int
+
+    @abstractmethod
+    def init(self, generator: Generator) -> Tensor:
+        """Initial weights of one task, `(weights,)`."""
+
+    @abstractmethod
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        """Class scores `(tasks, batch, classes)` of inputs `(tasks, batch, features)`."""
+
+    @abstractmethod
+    def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy of each task `(tasks,)` and its gradient `(tasks, weights)`."""
+
+    def loss(self, params: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy of each task `(tasks,)`, in nats."""
+        return -(self.logits(params, batch.x).log_softmax(-1) * batch.target).sum(-1).mean(-1)
+
+
+@dataclass(frozen=True)
+class MLP(Learner):
+    """Linear layers with rectifiers between, forward and backward written out over the axis of tasks.
+
+    Activations are kept feature-major, `(tasks, features, batch)`, so that each layer is one batched matrix product
+    whose long side is the batch. The gradient equals autograd's. Weights are a layer's matrix `(out, in)`, then its bias.
+
+    Args:
+        sizes: widths from inputs to classes, as in `(2, 32, 32, 4)`.
+
+    References: initial weights as in He et al. (2015) [he2015delving], `N(0, 2 / fan_in)`; biases are zero.
+    """
+
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(f"sizes={self.sizes} is no network; give at least two widths of 1 or more, as (2, 32, 4).")
+
+    @property
+    def num_params(self) -> int:  # type: ignore[override]
+        return sum(fan_in * fan_out + fan_out for fan_in, fan_out in self._shapes())
+
+    def init(self, generator: Generator) -> Tensor:
+        pieces = []
+        for fan_in, fan_out in self._shapes():
+            pieces += [
+                math.sqrt(2 / fan_in) * torch.randn(fan_out * fan_in, generator=generator),
+                torch.zeros(fan_out),
+            ]
+        return torch.cat(pieces)
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        return self._forward(self._layers(params), x)[-1].transpose(1, 2)
+
+    def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        layers = self._layers(params)
+        *hidden, scores = self._forward(layers, batch.x)
+        log_probability = scores.log_softmax(1)
+        target = batch.target.transpose(1, 2)
+        batch_size = batch.x.shape[1]
+        loss = -(log_probability * target).sum((1, 2)) / batch_size
+
+        pieces: list[Tensor] = []
+        delta = (log_probability.exp() - target) / batch_size
+        for (weight, _), entering in zip(reversed(layers), reversed(hidden), strict=True):
+            pieces[:0] = [torch.bmm(delta, entering.transpose(1, 2)).flatten(1), delta.sum(2)]
+            if len(pieces) < 2 * len(layers):
+                # the rectifier's own backward: `delta` where the activation was positive, else 0
+                delta = torch.ops.aten.threshold_backward(torch.bmm(weight.transpose(1, 2), delta), entering, 0)
+        return loss, torch.cat(pieces, 1)
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    def _layers(self, params: Tensor) -> list[tuple[Tensor, Tensor]]:
+        layers, start = [], 0
+        for fan_in, fan_out in self._shapes():
+            middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
+            layers.append((params[:, start:middle].view(-1, fan_out, fan_in), params[:, middle:end].unsqueeze(2)))
+            start = end
+        return layers
+
+    @staticmethod
+    def _forward(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
+        """What enters each layer, and the scores: `(tasks, width, batch)` each."""
+        activations = [x.transpose(1, 2)]
+        for depth, (weight, bias) in enumerate(layers, start=1):
+            scores = torch.baddbmm(bias, weight, activations[-1])
+            activations.append(scores.relu() if depth < len(layers) else scores)
+        return activations
+
+
+class ModuleLearner(Learner):
+    """Any `nn.Module` that maps `(batch, features)` to class scores, differentiated by `torch.func`.
+
+    An `nn.Sequential` of linear layers and rectifiers gives the answers of `MLP`, more slowly.
+
+    Args:
+        make: builds a fresh module; its own initialisation is used, under the instance's generator.
+
+    Raises:
+        ValueError: when the module has buffers (running statistics), which do not stack over tasks.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        self.make = make
+        self.module = make()
+        if any(True for _ in self.module.buffers()):
+            raise ValueError(
+                f"{type(self.module).__name__} has buffers, which do not stack over tasks; use layers without running "
+                "statistics, as GroupNorm in place of BatchNorm."
+            )
+        self.shapes = {name: parameter.shape for name, parameter in self.module.named_parameters()}
+        self.num_params = sum(shape.numel() for shape in self.shapes.values())
+
+    def init(self, generator: Generator) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            return torch.cat([parameter.detach().flatten() for parameter in self.make().parameters()])
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        return vmap(self._logits)(params, x)
+
+    def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        def loss(params: Tensor, x: Tensor, target: Tensor) -> Tensor:
+            return -(self._logits(params, x).log_softmax(-1) * target).sum(-1).mean()
+
+        gradient, value = vmap(grad_and_value(loss))(params, batch.x, batch.target)
+        return value, gradient
+
+    def _logits(self, params: Tensor, x: Tensor) -> Tensor:
+        pieces = params.split([shape.numel() for shape in self.shapes.values()])
+        named = {name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
+        return functional_call(self.module, named, (x,))

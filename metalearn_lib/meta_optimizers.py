@@ -1,0 +1,178 @@
+"""The meta-optimizer: a small network that watches training and scales the learning rate."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Generator, Tensor
+
+from metalearn_lib.files import atomic_path
+from metalearn_lib.monitor import Observation
+from metalearn_lib.rates import Rate, per_task
+
+# Centre and spread of each input as met while plain SGD trains on task A: they only bring the inputs near unit size.
+_INPUTS = {
+    "log_lr": (-1.5, 3.0),
+    "log_loss": (-0.5, 1.0),
+    "log_grad_norm": (-0.5, 1.5),
+    "log_weight_norm": (2.1, 0.5),
+    "loss_trend_fast": (0.0, 0.25),
+    "loss_trend_slow": (0.0, 0.5),
+    "grad_trend": (0.0, 0.5),
+    "loss_noise": (0.0, 0.25),
+}
+_MEMORY_DECAYS = (0.5, 0.8, 0.95, 0.99)
+_LOG_SCALE_LIMIT = 20.0
+
+
+@dataclass(frozen=True)
+class MetaOptimizer:
+    """A one-layer network with a linear path beside it and a memory of four leaky averages.
+
+        hidden = tanh(W1 [inputs, memory] + b1)
+        change, write = W2 hidden + A [inputs, memory] + b2
+        log scale += bound tanh(change / bound)
+        memory = decay memory + (1 - decay) tanh(write)
+
+    The inputs are the monitor's logarithms and the logarithm of the rate now in force, which is the base rate times the
+    scaling factor. The base rate itself is no input: a law learned here says where the rate *should be*, and a mis-set
+    base rate is only another place to start from. `W2`, `A` and `b2` start at zero: the untrained meta-optimizer
+    changes nothing.
+
+    Args:
+        hidden: units of the hidden layer.
+        bound: the largest change of the log scale in one step, in nats; 7 is a factor of 1,097, so that a rate mis-set
+            by 10^2 can be put right before the first update is made.
+    """
+
+    hidden: int = 16
+    bound: float = 7.0
+
+    @property
+    def num_inputs(self) -> int:
+        return len(_INPUTS) + len(_MEMORY_DECAYS)
+
+    @property
+    def num_outputs(self) -> int:
+        return 1 + len(_MEMORY_DECAYS)
+
+    @property
+    def num_theta(self) -> int:
+        return sum(math.prod(shape) for shape in self._shapes())
+
+    def init_theta(self, generator: Generator) -> Tensor:
+        """Meta-parameters `(theta,)` with which the learned rate is the base rate, exactly."""
+        theta = torch.zeros(self.num_theta)
+        into_hidden = self.hidden * self.num_inputs
+        theta[:into_hidden] = torch.randn(into_hidden, generator=generator) / math.sqrt(self.num_inputs)
+        return theta
+
+    def __call__(self, theta: Tensor, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Change of the log scale `(tasks,)` and new memory, from `theta` `(tasks, theta)`, inputs and memory."""
+        inner, bias, outer, linear, offset = self._split(theta)
+        seen = torch.cat([inputs, memory], 1).unsqueeze(-1)
+        hidden = torch.tanh(inner @ seen + bias)
+        change, write = (outer @ hidden + linear @ seen + offset).squeeze(-1).split([1, len(_MEMORY_DECAYS)], 1)
+        decay = memory.new_tensor(_MEMORY_DECAYS)
+        return self.bound * torch.tanh(change[:, 0] / self.bound), decay * memory + (1 - decay) * torch.tanh(write)
+
+    def _shapes(self) -> list[tuple[int, int]]:
+        inputs, outputs = self.num_inputs, self.num_outputs
+        return [(self.hidden, inputs), (self.hidden, 1), (outputs, self.hidden), (outputs, inputs), (outputs, 1)]
+
+    def _split(self, theta: Tensor) -> list[Tensor]:
+        if theta.shape[-1] != self.num_theta:
+            raise ValueError(
+                f"theta has {theta.shape[-1]} weights and this meta-optimizer has {self.num_theta}; build it with the "
+                "settings that theta was trained with (its card names them)."
+            )
+        shapes = self._shapes()
+        pieces = theta.split([math.prod(shape) for shape in shapes], -1)
+        return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+class LearnedRateState(NamedTuple):
+    """Meta-parameters `(tasks, theta)`, base rate and log of the scaling factor `(tasks,)`, memory `(tasks, 4)`."""
+
+    theta: Tensor
+    base_lr: Tensor
+    log_scale: Tensor
+    memory: Tensor
+
+
+@dataclass(frozen=True)
+class LearnedRate(Rate):
+    """A base rate times a scaling factor that the meta-optimizer moves before every update.
+
+        lr = base_lr exp(log_scale)
+
+    With an untrained `theta` the factor is 1 and the rate is `Constant(base_lr)`, bit for bit.
+
+    Args:
+        base_lr: the rate to scale; a number, or `(tasks,)`.
+        theta: meta-parameters `(theta,)`, or `(tasks, theta)`.
+        meta_optimizer: the network they belong to.
+    """
+
+    base_lr: float | Tensor
+    theta: Tensor
+    meta_optimizer: MetaOptimizer = MetaOptimizer()
+
+    def init(self, params: Tensor) -> LearnedRateState:
+        num_tasks = len(params)
+        theta = self.theta.to(params).expand(num_tasks, -1)
+        memory = params.new_zeros(num_tasks, len(_MEMORY_DECAYS))
+        return LearnedRateState(theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory)
+
+    def __call__(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
+        values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
+        inputs = torch.stack([(values[name] - centre) / spread for name, (centre, spread) in _INPUTS.items()], 1)
+        change, memory = self.meta_optimizer(state.theta, inputs, state.memory)
+        log_scale = (state.log_scale + change).clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT)
+        return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale, memory=memory)
+
+
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+def shipped() -> list[str]:
+    """Names of the trained files inside the package."""
+    return sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
+
+
+def save_theta(path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any]) -> None:
+    """Write meta-parameters and their card, whole or not at all."""
+    with atomic_path(path) as partial:
+        save_file({"theta": theta.contiguous()}, partial, {"card": json.dumps(card, sort_keys=True)})
+
+
+def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
+    """Meta-parameters `(theta,)` and the card that says how they were trained.
+
+    Args:
+        name: a file, or the name of one that ships with the library (see `shipped`).
+
+    Raises:
+        ValueError: when there is no such file, or it is none of ours. Nothing is ever unpickled.
+    """
+    path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
+    if not path.is_file():
+        raise ValueError(
+            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; the shipped ones are {', '.join(shipped())}."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            return file.get_tensor("theta"), json.loads((file.metadata() or {})["card"])
+    except (SafetensorError, KeyError, json.JSONDecodeError) as fault:
+        raise ValueError(
+            f"{path} is no trained meta-optimizer, or is damaged ({fault}); "
+            "train it again with `python -m metalearn_lib train`."
+        ) from fault

@@ -1,0 +1,36 @@
+"""Maps over the nested NamedTuples and tuples that states are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+Tree = TypeVar("Tree")
+
+
+def tree_map(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tree:
+    """Apply `function` to each tensor of `tree` (with its fellows in `others`) and keep the structure."""
+    if isinstance(tree, Tensor):
+        return function(tree, *others)  # type: ignore[return-value]
+    if isinstance(tree, tuple):
+        mapped = [tree_map(function, *branches) for branches in zip(tree, *others, strict=True)]  # type: ignore[arg-type]
+        return type(tree)(*mapped) if hasattr(tree, "_fields") else type(tree)(mapped)  # type: ignore[return-value]
+    raise TypeError(f"a tree holds tensors and tuples, not {type(tree).__name__}.")
+
+
+def take(tree: Tree, index: Tensor) -> Tree:
+    """Keep the tasks of `index`, an integer or boolean `(tasks,)` tensor, in every leaf."""
+    return tree_map(lambda leaf: leaf[index], tree)
+
+
+def stack(trees: list[Tree], dim: int = 0) -> Tree:
+    """Stack the leaves of equal trees along a new axis `dim`."""
+    return tree_map(lambda *leaves: torch.stack(leaves, dim), *trees)
+
+
+def cat(trees: list[Tree]) -> Tree:
+    """Join the leaves of equal trees along the leading axis of tasks."""
+    return tree_map(lambda *leaves: torch.cat(leaves), *trees)
