@@ -77,8 +77,8 @@ class AntitheticES:
     ) -> Estimate:
         """Estimate at `theta` `(theta,)`, from the untrained `state` of each of `instances`."""
         num_tasks = len(state.params)
-        noise = torch.randn(num_tasks, len(theta), generator=generator)
-        gradient, total, num_nonfinite = torch.zeros_like(theta), torch.zeros(()), 0
+        noise = torch.randn(num_tasks, len(theta), generator=generator, dtype=theta.dtype)
+        gradient, total, num_nonfinite = torch.zeros_like(theta), theta.new_zeros(()), 0
         for pairs in torch.arange(num_tasks).split(CHUNK // 2):
             arms = torch.cat([pairs, pairs])
             perturbation = torch.cat([noise[pairs], -noise[pairs]])
