@@ -116,12 +116,14 @@ def set_target(cell: Cell, seeds: Seeds) -> Target:
     reference_loss = curves.amin((0, 2))
     if not (reference_loss < prior_loss).all():
         raise RuntimeError(
-            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the reference "
-            "learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
+            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the "
+            "reference learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
         )
     threshold = reference_loss + cell.delta * (prior_loss - reference_loss)
     crossed = curves < threshold[:, None]
-    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * _REFERENCE_CADENCE, num_steps).amin(0)
+    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * _REFERENCE_CADENCE, num_steps).amin(
+        0
+    )
     return Target(prior_loss, reference_loss, threshold, CAP_FACTOR * int(first.float().median()))
 
 
@@ -269,7 +271,9 @@ ORACLE = "SGD re-tuned on B"
 """The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 
-def evaluate_cell(cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tune_seeds: Seeds) -> CellResult:
+def evaluate_cell(
+    cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tune_seeds: Seeds
+) -> CellResult:
     """Run every method, and the oracle, on the same instances of one cell.
 
     Raises:
@@ -282,7 +286,9 @@ def evaluate_cell(cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tu
         instances = cell.draw(score_seeds, target.cap)
         contestants = {**methods, ORACLE: Method(Gradient(), Constant(oracle_lr))}
         outcomes = {
-            name: steps_to_threshold(InnerLoop(cell.learner, method.rate, method.direction), instances, target)
+            name: steps_to_threshold(
+                InnerLoop(cell.learner, method.rate, method.direction), instances, target
+            )
             for name, method in contestants.items()
         }
     return CellResult(cell, target, oracle_lr, outcomes)
