@@ -51,7 +51,7 @@ class MetaTrainConfig:
     horizon: int = 96
     batch_size: int = 128
     outer_steps: int = 400
-    outer_lr: float = 0.05
+    outer_lr: float = 0.1
     sigma: float = 0.1
     hidden: int = 16
     seed: int = 0
@@ -152,7 +152,12 @@ def meta_train_best(
     """Train with meta-seeds `config.seed` and those after it; the best on *validation* tasks, and all of them.
 
     The card of the best names every seed's validation loss, and counts what the discarded ones cost too.
+
+    Raises:
+        ValueError: for fewer than one seed or worker.
     """
+    if num_seeds < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"num_seeds={num_seeds}, workers={workers}: both must be 1 or more.")
     configs = [replace(config, seed=config.seed + offset) for offset in range(num_seeds)]
     workers = min(workers or available_cores(), num_seeds)
     if workers == 1:

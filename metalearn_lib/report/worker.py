@@ -15,7 +15,6 @@ import re
 import shutil
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +44,7 @@ def _die_with_the_runner(scratch: Path) -> None:
     # the bare descriptor: a thread inside sys.stdin when the program ends is fatal to the interpreter
     while os.read(0, 1):
         pass
-    shutil.rmtree(scratch, ignore_errors=True)
-    with suppress(OSError):
-        scratch.parent.rmdir()  # the last of the workers succeeds
+    shutil.rmtree(scratch.parent, ignore_errors=True)  # with what the finished runs have left
     os._exit(1)
 
 
