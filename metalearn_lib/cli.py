@@ -42,9 +42,15 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         description="Meta-train the meta-optimizer on task A, with several meta-seeds, and write the best on validation "
         "tasks. `metalearn train --like sgd --out sgd.safetensors` gives the shipped file again from its card.",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to write theta and its card (.safetensors)")
-    parser.add_argument("--like", metavar="NAME", help="take the settings from the card of a shipped name or a file")
-    parser.add_argument("--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to write theta and its card (.safetensors)"
+    )
+    parser.add_argument(
+        "--like", metavar="NAME", help="take the settings from the card of a shipped name or a file"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     settings = parser.add_argument_group("settings, each in place of the default or the card's")
     for name, kind in _settings().items():
@@ -74,8 +80,14 @@ def _run_train(arguments: argparse.Namespace) -> int:
     from metalearn_lib.meta_train import MetaTrainConfig, meta_train_best
 
     try:
-        card = load_theta(arguments.like)[1] if arguments.like else {"config": {}, "validation_loss": {"0": None}}
-        chosen = {name: getattr(arguments, name) for name in _settings() if getattr(arguments, name) is not None}
+        card = (
+            load_theta(arguments.like)[1]
+            if arguments.like
+            else {"config": {}, "validation_loss": {"0": None}}
+        )
+        chosen = {
+            name: getattr(arguments, name) for name in _settings() if getattr(arguments, name) is not None
+        }
         first_seed = {"seed": min(map(int, card["validation_loss"]))}
         config = MetaTrainConfig(**card["config"] | first_seed | chosen)
         num_seeds = len(card["validation_loss"]) if arguments.seeds is None else arguments.seeds

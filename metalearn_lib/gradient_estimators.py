@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
 def rewards(info: Info) -> Tensor:
     """Improvement of the log loss from each step to the next, `(tasks, time - 1)`, bounded below.
 
-        r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
+    r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
     """
     log_loss = bounded_log(info.loss)
     return -torch.minimum(log_loss, log_loss[:, :1] + _WORST).diff(dim=1)

@@ -1,10 +1,10 @@
 """THE loop: trains many base learners at once. Every method of the library runs through `InnerLoop.step`.
 
-    loss, grad          <- learner(params, batch)
-    observation         <- monitor(loss, |grad|, |params|)
-    direction           <- direction(grad)
-    lr                  <- rate(observation)
-    params              <- params - lr direction
+loss, grad          <- learner(params, batch)
+observation         <- monitor(loss, |grad|, |params|)
+direction           <- direction(grad)
+lr                  <- rate(observation)
+params              <- params - lr direction
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ class InnerLoop:
 
     def init(self, params: Tensor) -> InnerState:
         """The state of untrained learners with weights `params` `(tasks, weights)`."""
-        return InnerState(params, self.direction.init(params), self.rate.init(params), self.monitor.init(params))
+        return InnerState(
+            params, self.direction.init(params), self.rate.init(params), self.monitor.init(params)
+        )
 
     def step(self, state: InnerState, batch: Batch) -> tuple[InnerState, Info]:
         """One update of each task's learner."""

@@ -65,7 +65,9 @@ class MetaTrainConfig:
         if self.horizon < 2:
             raise ValueError(f"horizon={self.horizon} leaves no improvement to reward; use 2 or more.")
         if not 0 <= self.base_lr_decades <= 4:
-            raise ValueError(f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way.")
+            raise ValueError(
+                f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way."
+            )
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must be 0 or more.")
 
@@ -131,7 +133,11 @@ def meta_train(config: MetaTrainConfig, progress: bool = True) -> Trained:
         "estimator": type(estimator).__name__,
         "family": repr(config.family),
         "gradient_evaluations": cost,
-        "versions": {"metalearn_lib": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "metalearn_lib": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
     }
     return Trained(theta.detach(), history, card)
 

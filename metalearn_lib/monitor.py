@@ -96,4 +96,8 @@ class Monitor:
 
 def bounded_log(value: Tensor) -> Tensor:
     """Natural logarithm within `±LOG_LIMIT`; `nan` and infinity read as the upper limit."""
-    return value.log().nan_to_num(nan=LOG_LIMIT, posinf=LOG_LIMIT, neginf=-LOG_LIMIT).clamp(-LOG_LIMIT, LOG_LIMIT)
+    return (
+        value.log()
+        .nan_to_num(nan=LOG_LIMIT, posinf=LOG_LIMIT, neginf=-LOG_LIMIT)
+        .clamp(-LOG_LIMIT, LOG_LIMIT)
+    )

@@ -6,7 +6,6 @@ a deployed pipeline. A shift draws after its family has drawn, so one seed gives
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -87,14 +86,14 @@ class Scale(Shift):
 class Anisotropy(Shift):
     """Stretch along random orthogonal axes, the longest `severity` times the shortest, the volume unchanged.
 
-        x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
+    x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
     """
 
     lowest, highest, identity, unit = 1.0, 4096.0, 1.0, "longest axis over shortest"
 
     def draw(self, num_features: int, generator: Generator) -> tuple[Tensor, Tensor]:
         axes, _ = torch.linalg.qr(torch.randn(num_features, num_features, generator=generator))
-        half = math.log(self.severity) / 2
+        half = torch.as_tensor(self.severity, dtype=torch.float64).log() / 2
         stretch = torch.linspace(-half, half, num_features).exp()
         return axes * stretch @ axes.T, torch.zeros(num_features)
 

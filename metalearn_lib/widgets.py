@@ -79,7 +79,8 @@ def draw(result: Duel) -> Any:
     """The four curves of the monitor, and a sentence on who crossed when."""
     axes = plots.training(result.runs, result.threshold)
     told = [
-        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}" for name, step in result.steps.items()
+        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}"
+        for name, step in result.steps.items()
     ]
     axes[0, 0].figure.supxlabel("   ".join(told), fontsize=11)
     return axes
@@ -89,9 +90,15 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
     theta = load_theta("sgd")[0] if theta is None else theta
     style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
-    family = ipywidgets.Dropdown(options=list(SHIFTS), value="scale", description="shift", style=style["style"])
-    severity = ipywidgets.FloatLogSlider(value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style)
-    base_lr = ipywidgets.FloatLogSlider(value=1, min=-2, max=2, step=0.25, description="base learning rate", **style)
+    family = ipywidgets.Dropdown(
+        options=list(SHIFTS), value="scale", description="shift", style=style["style"]
+    )
+    severity = ipywidgets.FloatLogSlider(
+        value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style
+    )
+    base_lr = ipywidgets.FloatLogSlider(
+        value=1, min=-2, max=2, step=0.25, description="base learning rate", **style
+    )
     seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **style)
     output = ipywidgets.Output()
 

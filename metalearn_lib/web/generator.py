@@ -17,6 +17,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Literal
 
 import torch
@@ -180,6 +181,7 @@ _ELEMENTWISE = {
     "tanh": "Math.tanh({0})",
     "tanh_backward": "({0}*(1-{1}*{1}))",
     "threshold_backward": "({1}<={2}?0:{0})",
+    "xlogy": "({1}!=={1}?NaN:{0}===0?0:{0}*Math.log({1}))",
     "where": "({0}?{1}:{2})",
 }
 _SAME = {"_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh_copy"}
@@ -472,24 +474,37 @@ class _Printer:
     def _sum(
         self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any, **__: Any
     ) -> _View:
-        return self.reduce(shape, view, dims, "{0}", "{0}")
+        return self.fold(shape, view, dims, "{0}", "{0}")
 
     def _mean(
         self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any, **__: Any
     ) -> _View:
-        return self.reduce(shape, view, dims, "{0}", f"{{0}}/{view.size // max(1, math.prod(shape))}")
+        return self.fold(shape, view, dims, "{0}", f"{{0}}/{view.size // max(1, math.prod(shape))}")
+
+    def _amin(self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any) -> _View:
+        return self.fold(shape, view, dims, "{0}", "{0}", "Infinity", "Math.min({0},{1})")
+
+    def _amax(self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any) -> _View:
+        return self.fold(shape, view, dims, "{0}", "{0}", "-Infinity", "Math.max({0},{1})")
 
     def _linalg_vector_norm(
         self, shape: tuple[int, ...], view: _View, order: float = 2, dims: list[int] | None = None, *_: Any
     ) -> _View:
         if order != 2:
             raise NotImplementedError(f"a vector norm of order {order} has no case; only 2 has.")
-        return self.reduce(shape, view, dims, "{0}*{0}", "Math.sqrt({0})")
+        return self.fold(shape, view, dims, "{0}*{0}", "Math.sqrt({0})")
 
-    def reduce(
-        self, shape: tuple[int, ...], view: _View, dims: list[int] | None, term: str, result: str
+    def fold(
+        self,
+        shape: tuple[int, ...],
+        view: _View,
+        dims: list[int] | None,
+        term: str,
+        result: str,
+        start: str = "0",
+        combine: str = "{0}+{1}",
     ) -> _View:
-        """Sums of `term` over `dims`, in four partial sums where the innermost range allows."""
+        """`term` of every element, combined over `dims`, in four parts where the innermost range allows."""
         rank = len(view.shape)
         summed = {dim % rank for dim in dims} if dims else set(range(rank))
         kept, over = [dim for dim in range(rank) if dim not in summed], sorted(summed)
@@ -503,21 +518,23 @@ class _Printer:
         outer = view.replace([view.shape[d] for d in kept], [view.strides[d] for d in kept])
 
         def statement(names: list[str]) -> str:
-            start = outer.terms(outer.shape, names)
+            place = outer.terms(outer.shape, names)
 
             def read(lane: int, inside: list[str]) -> str:
                 ahead = [str(lane * inner.strides[-1])] if lane else []
-                return term.format(view.at([*start, *inner.terms(inner.shape, inside), *ahead]))
+                return term.format(view.at([*place, *inner.terms(inner.shape, inside), *ahead]))
 
-            sums = ",".join(f"s{lane}=0" for lane in range(lanes))
-            terms = _nest(
-                inner.shape,
-                lambda inside: ";".join(f"s{lane}+={read(lane, inside)}" for lane in range(lanes)),
-                lanes,
-                "j",
-            )
-            total = result.format("(" + "+".join(f"s{lane}" for lane in range(lanes)) + ")")
-            return f"let {sums};{terms}{target.index(target.shape, names)}={total}"
+            parts = [f"s{lane}" for lane in range(lanes)]
+            begin = "let " + ",".join(f"{part}={start}" for part in parts)
+
+            def add(inside: list[str]) -> str:
+                return ";".join(
+                    f"{part}={combine.format(part, read(lane, inside))}" for lane, part in enumerate(parts)
+                )
+
+            total = reduce(lambda left, right: combine.format(left, right), parts)
+            end = f"{target.index(target.shape, names)}={result.format(f'({total})')}"
+            return f"{begin};{_nest(inner.shape, add, lanes, 'j')}{end}"
 
         self.emit(_nest(target.shape, statement))
         return target.replace(shape, _contiguous(shape))
@@ -629,11 +646,13 @@ def _element_expression(
     if kind == "addcmul":
         return f"({{0}}+{_literal(keywords.get('value', 1))}*{{1}}*{{2}})", arguments
     if kind == "clamp":
-        low, high = (arguments + [None, None])[1:3]
+        low, high = [*arguments, None, None][1:3]
         text = "{0}" if low is None else f"Math.max({{0}},{_literal(low)})"
         return (text if high is None else f"Math.min({text},{_literal(high)})"), arguments[:1]
     if kind == "nan_to_num":
-        nan, above, below = (_literal(each if each is not None else 0) for each in arguments[1:4])
+        largest = torch.finfo(torch.float64).max
+        given = zip([*arguments[1:], None, None, None], (0, largest, -largest), strict=False)
+        nan, above, below = (_literal(default if each is None else each) for each, default in given)
         return f"({{0}}!=={{0}}?{nan}:{{0}}===Infinity?{above}:{{0}}===-Infinity?{below}:{{0}})", arguments[
             :1
         ]
