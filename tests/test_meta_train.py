@@ -41,7 +41,9 @@ def test_antithetic_evolution_agrees_with_backpropagation(family, learner, insta
     theta = 0.02 * torch.randn(meta_optimizer.num_theta, generator=generator, dtype=torch.float64)
 
     def mean_loss(theta):
-        return meta_loss(InnerLoop(learner, LearnedRate(0.3, theta, meta_optimizer)).unroll(instances)[1]).mean()
+        return meta_loss(
+            InnerLoop(learner, LearnedRate(0.3, theta, meta_optimizer)).unroll(instances)[1]
+        ).mean()
 
     theta.requires_grad_()
     (exact,) = torch.autograd.grad(mean_loss(theta), theta)
@@ -95,7 +97,9 @@ def test_training_from_the_card_gives_the_saved_theta_again(tmp_path):
 def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path, content):
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"):
+    with pytest.raises(
+        ValueError, match="foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"
+    ):
         load_theta(path)
 
 

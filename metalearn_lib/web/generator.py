@@ -580,28 +580,29 @@ class _Printer:
         target = self.new(shape)
         if right.strides[-1] != 1 and right.shape[-2] < 8:
             right = self.materialise(right)  # a small matrix is cheaper to turn than to walk across
-        bias = None if bias is None else self._expand(shape, bias, [])
+        if bias is not None:
+            self.copy(self._expand(shape, bias, []), target)
         for batch in range(math.prod(shape[:-2])):
-            views = [self._select(view.shape[1:], view, 0, batch) if len(shape) > 2 else view
-                     for view in (left, right, target) + ((bias,) if bias else ())]  # fmt: skip
-            self.matrix_product(*views)
+            views = (left, right, target)
+            if len(shape) > 2:
+                views = tuple(self._select(view.shape[1:], view, 0, batch) for view in views)
+            self.matrix_product(*views, adds=bias is not None)
         return target
 
-    def matrix_product(self, left: _View, right: _View, target: _View, bias: _View | None = None) -> None:
+    def matrix_product(self, left: _View, right: _View, target: _View, adds: bool) -> None:
         (m, k), n = left.shape, right.shape[1]
-        pair = (left.strides[0], left.strides[1]), (right.strides[0], right.strides[1])
-        job = wasm.Product(m, k, n, *pair, (bias.strides[0], bias.strides[1]) if bias else None)
+        strides = (left.strides[0], left.strides[1]), (right.strides[0], right.strides[1])
+        job = wasm.Product(m, k, n, *strides, adds)
         if self.simd and job.fits:
             number = self.products.setdefault(job, len(self.products))
-            views = (left, right, target, bias or left)
-            places = (str(self.addresses[view.buffer] + 8 * view.offset) for view in views)
+            places = (str(self.addresses[view.buffer] + 8 * view.offset) for view in (left, right, target))
             self.body.append(f"W[{number}]({','.join(places)});")
             return
-        start = bias.index((m, n), ["i", "j"]) if bias else "0"
+        entry = target.index((m, n), ["i", "j"])
         terms = f"{left.index((m, k), ['i', 'q'])}*{right.index((k, n), ['q', 'j'])}"
         self.emit(
-            f"for(let i=0;i<{m};i++)for(let j=0;j<{n};j++){{let s={start};"
-            f"for(let q=0;q<{k};q++)s+={terms};{target.index((m, n), ['i', 'j'])}=s;}}"
+            f"for(let i=0;i<{m};i++)for(let j=0;j<{n};j++){{let s={entry if adds else 0};"
+            f"for(let q=0;q<{k};q++)s+={terms};{entry}=s;}}"
         )
 
     def _linspace(self, shape: tuple[int, ...], start: Any, end: Any, *_: Any, **__: Any) -> _View:

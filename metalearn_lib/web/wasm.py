@@ -1,6 +1,6 @@
 """A WebAssembly assembler that knows one kind of function: a matrix product of fixed shape, two float64 lanes at a time.
 
-    C[i, j] = bias[i, j] + sum_q A[i, q] B[q, j]
+    C[i, j] = [C[i, j] +] sum_q A[i, q] B[q, j]
 
 Each product is blocked so that a small tile of C stays in registers while `q` runs. Addresses are the parameters;
 strides and sizes are constants of the code.
@@ -16,24 +16,24 @@ _I32, _V128 = 0x7F, 0x7B
 
 
 class Product(NamedTuple):
-    """Shape `(m, k) @ (k, n)`, and the strides of A, B and the bias in elements; `bias=None` starts from zero."""
+    """Shape `(m, k) @ (k, n)`, the strides of A and B in elements, and whether the product is added to what C holds."""
 
     m: int
     k: int
     n: int
     a: tuple[int, int]
     b: tuple[int, int]
-    bias: tuple[int, int] | None
+    adds: bool
 
     @property
     def along_columns(self) -> bool:
         """Whether two neighbours in a row of B, and of C, can share a vector."""
-        return self.b[1] == 1 and self.n % _LANES == 0 and (self.bias is None or self.bias[1] == 0)
+        return self.b[1] == 1 and self.n % _LANES == 0
 
     @property
     def along_sum(self) -> bool:
         """Whether two neighbours of the sum can share a vector."""
-        return self.a[1] == self.b[0] == 1 and self.k % _LANES == 0 and self.bias is None
+        return self.a[1] == self.b[0] == 1 and self.k % _LANES == 0
 
     @property
     def fits(self) -> bool:
@@ -44,10 +44,10 @@ class Product(NamedTuple):
 def module(products: list[Product]) -> bytes:
     """A module that imports `m.m`, a memory, and exports one function per product, named by its place in the list.
 
-    The functions take byte addresses of A, B, C and the bias.
+    The functions take byte addresses of A, B and C.
     """
     bodies = [_columns(product) if product.along_columns else _sums(product) for product in products]
-    signature = b"\x60" + _vector([bytes([_I32])] * 4) + _vector([])
+    signature = b"\x60" + _vector([bytes([_I32])] * 3) + _vector([])
     exports = [_name(str(number)) + b"\x00" + _unsigned(number) for number in range(len(products))]
     return (
         b"\x00asm\x01\x00\x00\x00"
@@ -59,21 +59,18 @@ def module(products: list[Product]) -> bytes:
     )
 
 
-# locals: the four parameters, then loop counters and moving addresses, then vectors
-_A, _B, _C, _BIAS, _ROW, _COLUMN, _STEP, _PA, _PB, _PC = range(10)
-_FIRST_VECTOR = 10
+# locals: the three parameters, then loop counters and moving addresses, then vectors
+_A, _B, _C, _ROW, _COLUMN, _STEP, _PA, _PB, _PC = range(9)
+_FIRST_VECTOR = 9
 
 
 def _columns(product: Product) -> bytes:
     """A tile is `rows` rows by `vectors` pairs of columns; each entry of A is spread over both lanes."""
-    m, k, n, (a_row, a_step), (b_step, _), bias = product
+    m, k, n, (a_row, a_step), (b_step, _), adds = product
     rows, vectors = _divisor(m, 4), _divisor(n // _LANES, 2)
     unroll = _divisor(k, 4)
     tile = [(row, vector) for row in range(rows) for vector in range(vectors)]
     entry, loaded = len(tile), len(tile) + 1  # places of the vectors behind those of the tile
-
-    def start(row: int) -> bytes:
-        return _load64_splat(_BIAS, row * bias[0]) if bias else _ZERO
 
     def multiply(step: int) -> bytes:
         code = b"".join(
@@ -87,7 +84,10 @@ def _columns(product: Product) -> bytes:
 
     inner = b"".join(multiply(step) for step in range(unroll))
     inner += _advance(_PA, unroll * a_step) + _advance(_PB, unroll * b_step)
-    block = b"".join(start(row) + _set(row * vectors + vector) for row, vector in tile)
+    block = b"".join(
+        (_load(_PC, row * n + vector * _LANES) if adds else _ZERO) + _set(row * vectors + vector)
+        for row, vector in tile
+    )
     block += _copy(_A, _PA) + _at(_B, _COLUMN, _LANES * vectors, _PB) + _loop(_STEP, k // unroll, inner)
     block += b"".join(
         _get(_PC) + _get_vector(row * vectors + vector) + _store(row * n + vector * _LANES)
@@ -96,13 +96,12 @@ def _columns(product: Product) -> bytes:
     block += _advance(_PC, vectors * _LANES)
     outer = _loop(_COLUMN, n // (vectors * _LANES), block)
     outer += _advance(_A, rows * a_row) + _advance(_PC, (rows - 1) * n)
-    outer += _advance(_BIAS, rows * bias[0]) if bias else b""
     return _function(_copy(_C, _PC) + _loop(_ROW, m // rows, outer), loaded + vectors)
 
 
 def _sums(product: Product) -> bytes:
     """A tile is `rows` by `columns` entries of C; the lanes hold the sums over even and odd `q` until the end."""
-    m, k, n, (a_row, _), (_, b_column), _ = product
+    m, k, n, (a_row, _), (_, b_column), adds = product
     rows, columns = _divisor(m, 4), _divisor(n, 2)
     unroll = _divisor(k // _LANES, 2)
     tile = [(row, column) for row in range(rows) for column in range(columns)]
@@ -129,6 +128,8 @@ def _sums(product: Product) -> bytes:
     for row, column in tile:
         both = _get_vector(row * columns + column)
         total = both + b"\xfd\x21\x00" + both + b"\xfd\x21\x01" + b"\xa0"  # lane 0 + lane 1
+        if adds:
+            total = total + _get(_PC) + b"\x2b\x03" + _unsigned((row * n + column) * _BYTES) + b"\xa0"
         block += _get(_PC) + total + b"\x39\x03" + _unsigned((row * n + column) * _BYTES)
     block += _advance(_PC, columns)
     outer = _loop(_COLUMN, n // columns, block) + _advance(_A, rows * a_row) + _advance(_PC, (rows - 1) * n)
@@ -167,7 +168,7 @@ def _section(number: int, content: bytes) -> bytes:
 
 
 def _function(code: bytes, num_vectors: int) -> bytes:
-    counters = _FIRST_VECTOR - 4
+    counters = _FIRST_VECTOR - 3
     kinds = [_unsigned(counters) + bytes([_I32]), _unsigned(num_vectors) + bytes([_V128])]
     return _vector(kinds) + code + b"\x0b"
 
