@@ -23,7 +23,7 @@ const MARKUP = `
 <div class="sx-views">
   <figure class="sx-map" data-map="rival"><figcaption><i></i><b></b><span></span></figcaption><canvas></canvas></figure>
   <figure class="sx-map" data-map="meta"><figcaption><i></i><b></b><span></span></figcaption><canvas></canvas></figure>
-  <figure class="sx-chart" data-chart="loss"><figcaption>Loss on held-out points</figcaption><canvas></canvas></figure>
+  <figure class="sx-chart" data-chart="loss"><figcaption>Loss <small>held out (bold), minibatch (faint)</small></figcaption><canvas></canvas></figure>
   <figure class="sx-chart" data-chart="rate"><figcaption>Learning rate</figcaption><canvas></canvas></figure>
   <figure class="sx-chart" data-chart="grad"><figcaption>Gradient norm</figcaption><canvas></canvas></figure>
   <figure class="sx-chart" data-chart="weight"><figcaption>Weight norm</figcaption><canvas></canvas></figure>
@@ -109,11 +109,11 @@ const inks = (element) => {
 };
 
 /** Curves over steps on a logarithmic axis; `curves` are {colour, values, faint, wide}. */
-const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0 }) => {
+const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1e12 }) => {
   if (!sheet.width) return;
   const context = sheet.clear();
   const [left, right, top, bottom] = [40, sheet.width - 10, 8, sheet.height - 20];
-  const finite = curves.flatMap((curve) => curve.values.filter((value) => value > 0 && value < 1e12));
+  const finite = curves.flatMap((curve) => curve.values.filter((value) => value > 0 && value < 1e12).map((value) => Math.min(value, most)));
   if (line) finite.push(line);
   let low = Math.log10(finite.reduce((a, b) => Math.min(a, b), finite.length ? Infinity : 0.1));
   let high = Math.log10(finite.reduce((a, b) => Math.max(a, b), finite.length ? 0 : 10));
@@ -168,7 +168,7 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0 }) => {
   }
   context.restore();
   for (const { colour, step, value, text } of marks ?? []) {
-    const [h, v] = [x(step), y(value)];
+    const [h, v] = [x(step), text ? top + 6 : y(value)];
     context.lineWidth = 2;
     if (text) {
       context.strokeStyle = colour;
@@ -232,7 +232,7 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
         for (let channel = 0; channel < 3; channel++) mixed[channel] += weight * rgb(CLASSES[c])[channel];
       }
       for (let channel = 0; channel < 3; channel++) image.data[4 * pixel + channel] = total ? mixed[channel] / total : 128;
-      image.data[4 * pixel + 3] = 110;
+      image.data[4 * pixel + 3] = 130;
     }
     sheet.small ??= Object.assign(document.createElement("canvas"), { width: grid, height: grid });
     sheet.small.getContext("2d").putImageData(image, 0, 0);
@@ -243,7 +243,9 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
   const [centre, middle, half] = box;
   const across = (x) => (size * (x - centre + half)) / (2 * half);
   const down = (y) => (size * (middle + half - y)) / (2 * half);
-  const radius = size > 240 ? 1.7 : 1.2;
+  const radius = size > 240 ? 2.2 : 1.5;
+  context.strokeStyle = ink.ground;
+  context.lineWidth = 0.8;
   for (let c = 0; c < classes; c++) {
     context.fillStyle = CLASSES[c];
     context.beginPath();
@@ -253,6 +255,7 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
       context.moveTo(x + radius, y);
       context.arc(x, y, radius, 0, 7);
     }
+    context.stroke();
     context.fill();
   }
   // where task A's inputs lie: two standard deviations about the origin
@@ -291,7 +294,7 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
   context.font = `11px ${ink.font}`;
   context.fillStyle = ink.ink;
   context.textAlign = "right";
-  context.fillText(`${number(2 * half)} wide`, size - 6, size - 6);
+  context.fillText(`${Number((2 * half).toPrecision(2))} sd wide`, size - 6, size - 6);
   if (note) {
     context.fillStyle = ink.ground;
     context.globalAlpha = 0.72;
@@ -540,8 +543,9 @@ function render({ model, el }) {
     const pairs = [...tally.values()].map((crossed) => [crossed.meta, crossed[settings.rival]].map((step) => step ?? Infinity));
     const count = (test) => pairs.filter(([meta, rival]) => test(meta, rival)).length;
     out("tally").textContent = pairs.length
-      ? `Meta-optimizer faster on ${count((a, b) => a < b)} of ${pairs.length} instances, ${name("rival")} on ` +
-        `${count((a, b) => a > b)}, no difference on ${count((a, b) => a === b)}.`
+      ? `Sooner at the threshold: ${name("meta")} on ${count((a, b) => a < b)} of ${pairs.length} ` +
+        `instance${pairs.length > 1 ? "s" : ""}, ${name("rival")} on ${count((a, b) => a > b)}; ` +
+        `level on ${count((a, b) => a === b && a < Infinity)}, neither there on ${count((a, b) => a + b === Infinity && a === b)}.`
       : "Judging this instance …";
   };
 
@@ -551,7 +555,7 @@ function render({ model, el }) {
     tell();
     for (const which of ["rival", "meta"]) {
       const { map, diverged } = runs[which] ?? {};
-      const note = diverged ? "diverged" : "";
+      const note = diverged ? `diverged at step ${diverged}` : "";
       drawMap(maps[which], ink, { points, map, grid: spec.grid, classes: spec.classes, box, note });
       maps[which].canvas.setAttribute("aria-label", `Data and decision boundary of ${name(which)}. ${fate(which)}`);
     }
@@ -565,15 +569,14 @@ function render({ model, el }) {
       if (chart === "loss") {
         curves.unshift(...present.map((which) => ({ colour: colour(which), values: values(which, LOSS), faint: true })));
         for (const which of present) {
-          const { diverged, rows } = runs[which];
+          const { diverged } = runs[which];
           const crossed = crossing(which);
-          const value = diverged && rows.slice(0, diverged).findLast((row) => row[HELD_OUT] < 1e12)?.[HELD_OUT];
-          if (diverged) marks.push({ colour: colour(which), step: diverged, value: value || 1, text: `${name(which)} diverged` });
+          if (diverged) marks.push({ colour: colour(which), step: diverged, text: `${name(which)} diverged` });
           else if (crossed !== null) marks.push({ colour: colour(which), step: crossed, value: verdict.threshold });
         }
       }
       drawChart(sheets[chart], ink, {
-        curves, marks, limit: spec.limit, least: chart === "loss" ? 0.3 : 1,
+        curves, marks, limit: spec.limit, least: chart === "loss" ? 0.3 : 1, most: chart === "loss" ? 4 : 1e12,
         line: chart === "loss" ? verdict?.threshold : null,
       });
       const ends = present.map((which) => `${name(which)} ${number(values(which, column).at(-1) ?? NaN)}`);

@@ -96,7 +96,7 @@ class ShiftExplorer(anywidget.AnyWidget):
         return (
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            "<style>html{color-scheme:light dark}</style></head>"
+            "<style>html{color-scheme:light dark}body{font-family:system-ui,sans-serif;margin:1rem}</style></head>"
             f"<body><main><h1>{html.escape(title)}</h1>{self.html()}</main></body></html>"
         )
 
