@@ -99,9 +99,12 @@ class Engine {
   draw({ shift, severity, seed }) {
     const program = this.programs[`draw_${shift}`];
     program.inputs[0][0] = severity;
-    this.facts.draws[shift].forEach(([kind, high, stream], place) =>
-      new Numbers(seed, stream).fill(program.inputs[place + 1], kind, high),
-    );
+    let place = 1;
+    for (const [kind, high, generator, first, calls] of this.facts.draws[shift]) {
+      for (let call = first; call < first + calls; call++) {
+        new Numbers(seed, [generator, call]).fill(program.inputs[place++], kind, high);
+      }
+    }
     program.run();
     const [table, order, params, x, target] = program.outputs.map((output) => output.slice());
     this.instance = { table, order, params, x, target };
@@ -141,11 +144,11 @@ class Engine {
 
   /** The threshold of an instance, and the step at which each rule crosses it, null where it does not. */
   judge({ settings, bases, limit }) {
-    const { rates, steps, cadence } = this.facts.reference;
+    const { rule, rates, steps, cadence } = this.facts.reference;
     const { line } = this.programs;
     this.draw(settings);
     rates.forEach((rate, row) => {
-      const run = new Run(this, "reference", rate);
+      const run = new Run(this, rule, rate);
       for (let i = 1; i <= steps; i++) {
         run.advance();
         if (i % cadence === 0) line.inputs[0][(row * steps + i) / cadence - 1] = run.heldOut();

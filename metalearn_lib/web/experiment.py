@@ -263,7 +263,13 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
 
         made[f"draw_{name}"] = Program(draw, [one, *record.examples], tracing_mode="fake")
 
-    for key, rule in {**experiment.rules, "reference": _REFERENCE}.items():
+    rules = dict(experiment.rules)
+    reference = next(
+        (key for key, rule in rules.items() if rule.direction == Adam() and rule.theta is None), None
+    )
+    if reference is None:
+        reference, rules["reference"] = "reference", _REFERENCE
+    for key, rule in rules.items():
         theta = None if rule.theta is None else rule.theta.double()
         state = experiment.loop(key, one, theta).init(example.params)
         leaves, structure = pytree.tree_flatten(state)
@@ -298,9 +304,7 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
     curves = torch.ones(len(REFERENCE_RATES), 1, num_evaluations, dtype=torch.float64)
     made["line"] = Program(line, [curves, example.test.target])
     facts = {
-        "draws": {
-            name: [(draw.kind, draw.high, draw.stream) for draw in each] for name, each in draws.items()
-        },
+        "draws": {name: _runs(each) for name, each in draws.items()},
         "batch": experiment.batch_size,
         "theta": {
             # nine digits are exact for float32
@@ -308,6 +312,23 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
             for key, rule in experiment.rules.items()
             if rule.theta is not None
         },
-        "reference": {"rates": REFERENCE_RATES, "steps": 4 * cell.horizon, "cadence": REFERENCE_CADENCE},
+        "reference": {
+            "rule": reference,
+            "rates": REFERENCE_RATES,
+            "steps": 4 * cell.horizon,
+            "cadence": REFERENCE_CADENCE,
+        },
     }
     return made, facts
+
+
+def _runs(draws: list[Draw]) -> list[list[Any]]:
+    """`[kind, high, generator, first call, calls]`, with like calls of one generator, one after another, as one entry."""
+    runs: list[list[Any]] = []
+    for draw in draws:
+        generator, call = draw.stream
+        if runs and runs[-1][:3] == [draw.kind, draw.high, generator]:
+            runs[-1][4] += 1
+        else:
+            runs.append([draw.kind, draw.high, generator, call, 1])
+    return runs

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import math
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,21 +75,19 @@ class ShiftExplorer(anywidget.AnyWidget):
     @cached_property
     def _worker_source(self) -> str:
         made, facts = programs(self.experiment)
-        engine = (_FOLDER / "engine.js").read_text(encoding="utf-8")
+        engine = _compact("engine.js")
         start = f"const engine = new Engine({javascript(made)}, {json.dumps(facts, separators=(',', ':'))});"
-        return f"{engine}{start}\nonmessage = ({{ data }}) => postMessage(engine.answer(data));\n"
+        return f"{engine}\n{start}\nonmessage = ({{ data }}) => postMessage(engine.answer(data));\n"
 
     def html(self) -> str:
         """The explorer as a fragment of a page: style, front end and training, inline, without a network."""
         values = {"spec": self.spec, "settings": self.settings, "worker": self._worker_source}
-        front, style = (
-            (_FOLDER / name).read_text(encoding="utf-8") for name in ("explorer.js", "explorer.css")
-        )
+        front, style = _compact("explorer.js"), _compact("explorer.css")
         # no "</script>" may stand inside a script
         data = json.dumps(values, separators=(",", ":")).replace("</", "<\\/")
         return (
             f"<style>{style}</style><div data-shift-explorer></div>"
-            f'<script type="module">\n{front}{_STAND_IN.replace("VALUES", data)}</script>'
+            f'<script type="module">\n{front}\n{_STAND_IN.replace("VALUES", data)}</script>'
         )
 
     def page(self, title: str = "Shift explorer") -> str:
@@ -96,7 +95,7 @@ class ShiftExplorer(anywidget.AnyWidget):
         return (
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            "<style>html{color-scheme:light dark}body{font-family:system-ui,sans-serif;margin:1rem}</style></head>"
+            f"<style>{_PAGE_STYLE}</style></head>"
             f"<body><main><h1>{html.escape(title)}</h1>{self.html()}</main></body></html>"
         )
 
@@ -121,6 +120,18 @@ class ShiftExplorer(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
         return data | {"text/html": self.html(), "image/png": self.png()}, metadata
 
+
+def _compact(name: str) -> str:
+    """A file of the front end without indentation and without lines that are comments."""
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    lines = [line.strip() for line in re.sub(r"^ */\*.*?\*/\n", "", text, flags=re.M | re.S).splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+_PAGE_STYLE = (
+    "body{font-family:system-ui,sans-serif;margin:1rem;background:#fff;color:#1f2328}"
+    "@media (prefers-color-scheme:dark){body{background:#14181e;color:#e6e8eb}}"
+)
 
 # the part of the widget's model that the front end needs
 _STAND_IN = """

@@ -287,7 +287,7 @@ class _Printer:
         view = self.new(tuple(tensor.shape))
         numbers = tensor.double().flatten().tolist()
         if len(set(numbers)) > 1:
-            self.allocations.append(f"{view.buffer}.set({json.dumps(numbers)});")
+            self.allocations.append(f"{view.buffer}.set([{','.join(map(_literal, numbers))}]);")
         elif numbers and numbers[0]:
             self.allocations.append(f"{view.buffer}.fill({numbers[0]!r});")
         return view
@@ -677,6 +677,8 @@ def _nest(
 
 def _literal(number: float | bool) -> str:
     number = float(number)
+    if number.is_integer() and 0 <= number < 1e15 and str(number) != "-0.0":
+        return str(int(number))
     text = (
         "NaN"
         if math.isnan(number)
