@@ -39,8 +39,8 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         help="meta-train a meta-optimizer",
-        description="Meta-train the meta-optimizer on task A, with several meta-seeds, and write the best on validation "
-        "tasks. `metalearn train --like sgd --out sgd.safetensors` gives the shipped file again from its card.",
+        description="Meta-train the meta-optimizer on task A, with one meta-seed or several, and write the best on "
+        "validation tasks. `metalearn train --like sgd --out sgd.safetensors` gives the shipped file again.",
     )
     parser.add_argument(
         "--out", required=True, metavar="FILE", help="where to write theta and its card (.safetensors)"

@@ -113,8 +113,8 @@ def set_target(cell: Cell, seeds: Seeds) -> Target:
     prior_loss, reference_loss, threshold = draw_line(curves, instances.test.target, cell.delta)
     if not (reference_loss < prior_loss).all():
         raise RuntimeError(
-            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the reference "
-            "learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
+            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the "
+            "reference learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
         )
     crossed = curves < threshold[:, None]
     first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * REFERENCE_CADENCE, num_steps).amin(

@@ -51,7 +51,8 @@ class MLP(Learner):
     """Linear layers with rectifiers between, forward and backward written out over the axis of tasks.
 
     Activations are kept feature-major, `(tasks, features, batch)`, so that each layer is one batched matrix product
-    whose long side is the batch. The gradient equals autograd's. Weights are a layer's matrix `(out, in)`, then its bias.
+    whose long side is the batch. The gradient equals autograd's. A layer's weights are its matrix `(out, in)`, then
+    its bias.
 
     Args:
         sizes: widths from inputs to classes, as in `(2, 32, 32, 4)`.

@@ -1,7 +1,7 @@
 """Shifts: a family in, a shifted family out, with a severity that is zero-effect at one end of its range.
 
-Inputs are in standard deviations of the family that was shifted, and stay so: preprocessing is frozen from task A, as in
-a deployed pipeline. A shift draws after its family has drawn, so one seed gives the same points before every shift.
+Inputs are in standard deviations of the family that was shifted, and stay so: preprocessing is frozen from task A, as
+in a deployed pipeline. A shift draws after its family has drawn, so one seed gives the same points before every shift.
 """
 
 from __future__ import annotations

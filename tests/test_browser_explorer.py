@@ -121,7 +121,8 @@ def test_the_page_trains_as_torch_does(
         for state, info in loop.iterate(drawn, stop=STEPS):
             rows.append(torch.cat([*info, loop.learner.loss(state.params, drawn.test)]))
         expected = torch.stack(rows)
-        assert expected.isfinite().all() and expected[-1, 0] < expected[0, 0]
+        assert expected.isfinite().all()
+        assert expected[-1, 0] < expected[0, 0]
         found = as_tensor(told["told"][key]["rows"], expected)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
         seen = experiment.look(state.params, torch.tensor([0.5, -0.25, 3.0], dtype=torch.float64))
@@ -162,13 +163,14 @@ def test_the_page_draws_standard_normals_whole_numbers_and_permutations(engine_p
     )
     sample = torch.tensor(normals, dtype=torch.float64)
     assert len(sample) == 3072
-    assert (
-        abs(sample.mean()) < 4 / len(sample) ** 0.5 and abs(sample.var() - 1) < 4 * (2 / len(sample)) ** 0.5
-    )
+    assert abs(sample.mean()) < 4 / len(sample) ** 0.5
+    assert abs(sample.var() - 1) < 4 * (2 / len(sample)) ** 0.5
     assert abs((sample**4).mean() - 3) < 4 * (96 / len(sample)) ** 0.5
     counts = torch.bincount(torch.tensor(whole).long(), minlength=8)
-    assert len(counts) == 8 and ((counts - 192).abs() < 4 * 192**0.5).all()
-    assert sorted(order) == list(range(1024)) and order != sorted(order)
+    assert len(counts) == 8
+    assert ((counts - 192).abs() < 4 * 192**0.5).all()
+    assert sorted(order) == list(range(1024))
+    assert order != sorted(order)
 
 
 def test_a_shift_moves_the_same_points_and_keeps_weights_and_order(engine_page: Any) -> None:
@@ -182,7 +184,8 @@ def test_a_shift_moves_the_same_points_and_keeps_weights_and_order(engine_page: 
     torch.testing.assert_close(tables[1][:, :2], 2 * tables[0][:, :2])
     for table, (_, params, order) in zip([tables[0], *tables[2:]], [drawn[0], *drawn[2:]], strict=True):
         torch.testing.assert_close(table, tables[0])
-        assert params == drawn[0][1] and order == drawn[0][2]
+        assert params == drawn[0][1]
+        assert order == drawn[0][2]
 
 
 # what a reader meets
@@ -219,7 +222,8 @@ def picture(page: Any, selector: str) -> str:
 def test_the_page_opens_from_a_file_asks_the_network_for_nothing_and_complains_of_nothing(visit: Any) -> None:
     opened = visit()
     wait_until(opened.page, f"{AT_STEP} >= 20")
-    assert opened.foreign_requests == [] and opened.complaints == []
+    assert opened.foreign_requests == []
+    assert opened.complaints == []
     assert [url for url in opened.requests if url.startswith("file:")] == opened.requests[:1]
 
 
@@ -257,7 +261,8 @@ def test_a_slider_changes_the_drawing_and_the_address_and_reloading_restores_bot
     )
     page.reload()
     wait_until(page, f"{AT_STEP} >= 0")
-    assert page.input_value("[name=shift]") == "scale" and text(page, "severity") == "× 8"
+    assert page.input_value("[name=shift]") == "scale"
+    assert text(page, "severity") == "× 8"
     assert page.input_value("[name=seed]") == "2"
 
 
@@ -308,7 +313,8 @@ def test_a_reader_who_wants_no_motion_gets_a_still_picture(visit: Any) -> None:
     page = visit("", reduced_motion="reduce").page
     wait_until(page, f"{AT_STEP} === 60")
     page.wait_for_timeout(700)
-    assert text(page, "status").startswith("Step 60.") and page.inner_text("[data-do=play]") == "Play"
+    assert text(page, "status").startswith("Step 60.")
+    assert page.inner_text("[data-do=play]") == "Play"
 
 
 def test_training_rests_while_it_is_out_of_sight(visit: Any) -> None:

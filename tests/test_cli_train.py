@@ -7,7 +7,7 @@ from metalearn_lib import cli
 from metalearn_lib.meta_optimizers import load_theta
 from metalearn_lib.meta_train import MetaTrainConfig
 
-TINY = "--num-tasks 2 --horizon 4 --batch-size 16 --outer-steps 2 --workers 1".split()
+TINY = ["--num-tasks", "2", "--horizon", "4", "--batch-size", "16", "--outer-steps", "2", "--workers", "1"]
 
 
 def test_train_writes_a_file_that_train_like_gives_again(tmp_path, capsys):

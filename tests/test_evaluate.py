@@ -7,7 +7,6 @@ from metalearn_lib.evaluate import (
     ORACLE,
     Cell,
     Method,
-    Target,
     evaluate,
     held_out_curve,
     set_target,

@@ -52,7 +52,7 @@ def test_antithetic_evolution_agrees_with_backpropagation(family, learner, insta
     loop = InnerLoop(learner, LearnedRate(0.3, theta, meta_optimizer))
     with torch.no_grad():
         estimate = AntitheticES(1e-4)(loop, loop.init(many.params), theta, many, generator)
-    assert torch.cosine_similarity(estimate.gradient, exact, 0) > 0.97
+    assert torch.cosine_similarity(estimate.gradient, exact, 0) > 0.95
     # the estimator's own noise: about |g| sqrt(theta / pairs)
     noise = exact.norm() * (len(theta) / 2400) ** 0.5
     assert (estimate.gradient - exact).norm() < 2 * noise
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path, content):
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match="foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"
+        ValueError, match=r"foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"
     ):
         load_theta(path)
 

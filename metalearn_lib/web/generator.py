@@ -261,7 +261,7 @@ class _Printer:
             view = arguments[0] if arguments[0].contiguous else self.materialise(arguments[0])
             return view.replace(shape, _contiguous(shape))
         if kind in _FILLS or kind in ("full", "full_like"):
-            fill = _FILLS[kind] if kind in _FILLS else arguments[1]
+            fill: Any = _FILLS[kind] if kind in _FILLS else arguments[1]
             return self.constant(torch.full(shape, float(fill), dtype=torch.float64))
         if kind in ("arange", "eye"):
             wanted = torch.float64 if keywords.get("dtype") is None else keywords["dtype"]
@@ -269,7 +269,7 @@ class _Printer:
         method = getattr(self, "_" + kind.strip("_"), None)
         if method is None:
             raise NotImplementedError(
-                f"{node.target} has no case; add one to {__name__}, and one to its test, to run this function in a page."
+                f"{node.target} has no case; add one to {__name__}, and one to its test, to run this in a page."
             )
         return method(shape, *arguments, **keywords)
 
