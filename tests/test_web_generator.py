@@ -139,6 +139,10 @@ CASES: dict[str, Case] = {
     "sum_keeping": (lambda a: a.sum(1, keepdim=True) / a, ONE),
     "sum_turned": (lambda a: a.t().sum(0), ONE),
     "log_softmax": (lambda a: a.log_softmax(1), [100 * normal(2, 4, 6)]),
+    "log_softmax_backward": (
+        lambda a, b: aten._log_softmax_backward_data(a, b.log_softmax(0), 0, torch.float64),
+        PAIR,
+    ),
     "softmax": (lambda a: a.softmax(-1), [100 * normal(5, 3)]),
     # matrices
     "addmm": (torch.addmm, [normal(4), normal(3, 5), normal(5, 4)]),
@@ -235,7 +239,7 @@ def test_the_gradient_of_a_module_can_be_printed(tmp_path: Any) -> None:
     def gradient(x: Tensor, *weights: Tensor) -> list[Tensor]:
         def loss(*weights: Tensor) -> Tensor:
             named = dict(zip(dict(net.named_parameters()), weights, strict=True))
-            return torch.func.functional_call(net, named, (x,)).square().mean()
+            return torch.func.functional_call(net, named, (x,)).log_softmax(-1).square().mean()
 
         return list(torch.func.grad(loss, tuple(range(len(weights))))(*weights))
 

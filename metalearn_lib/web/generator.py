@@ -563,6 +563,13 @@ class _Printer:
         self.emit(_nest(others, statement))
         return target
 
+    def _log_softmax_backward_data(
+        self, shape: tuple[int, ...], grad: _View, output: _View, dim: int, *_: Any
+    ) -> _View:
+        dim %= len(shape)
+        total = self._sum((*shape[:dim], 1, *shape[dim + 1 :]), grad, [dim])
+        return self.view(self.lazy(shape, "({0}-Math.exp({1})*{2})", [grad, output, total]))
+
     def _mm(self, shape: tuple[int, ...], left: _View, right: _View) -> _View:
         return self.product(shape, left, right, None)
 
