@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -118,7 +119,7 @@ class ShiftExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        return data | {"text/html": self.html(), "image/png": self.png()}, metadata
+        return data | {"text/html": self.html(), "image/png": base64.b64encode(self.png()).decode()}, metadata
 
 
 def _compact(name: str) -> str:
