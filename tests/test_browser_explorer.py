@@ -1,5 +1,6 @@
 """ShiftExplorer in a real browser: its training against torch's, and what a reader meets."""
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def test_training_draws_a_boundary_and_the_verdict_follows(visit: Any) -> None:
     assert picture(page, "[data-map=meta]") != early
     wait_until(page, "/of 1 instance,/.test(document.querySelector('[data-out=tally]').textContent)")
     wait_until(
-        page, "/crossed at step/.test(document.querySelector('[data-map=meta] figcaption').textContent)"
+        page, "/crossed at step/.test(document.querySelector('[data-map=meta] .sx-caption').textContent)"
     )
 
 
@@ -277,7 +278,7 @@ def test_a_link_in_the_prose_moves_the_sliders(visit: Any) -> None:
         "7",
         "adam",
     ]
-    assert "Adam" in page.inner_text("[data-map=rival] figcaption")
+    assert "Adam" in page.inner_text("[data-map=rival] .sx-caption")
 
 
 @pytest.mark.parametrize(
@@ -360,6 +361,52 @@ def test_it_follows_the_books_theme(visit: Any) -> None:
     light = page.evaluate(ink)
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert page.evaluate(ink) != light
+
+
+KERNEL = """
+const heard = {}, values = VALUES;
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const model = {
+  get: (name) => values[name],
+  set: (name, value) => (values[name] = value),
+  on: (name, tell) => (heard[name] ??= []).push(tell),
+  off: () => {},
+  save_changes: () => (globalThis.saved = values.settings),
+  send: async (message) => {
+    const [content, buffers] = await answer(message);
+    for (const tell of heard["msg:custom"]) tell(content, buffers.map((text) => new DataView(bytes(text).buffer)));
+  },
+};
+render({ model, el: document.body.appendChild(document.createElement("div")) });
+"""
+
+
+def test_in_a_live_kernel_torch_trains_and_the_same_front_end_draws(browser: Any) -> None:
+    explorer = ShiftExplorer(severity=2.0)
+    kinds: list[str] = []
+
+    def answer(message: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        kinds.append(message["kind"])
+        content, buffers = explorer.engine.answer(message)
+        return content, [base64.b64encode(buffer).decode() for buffer in buffers]
+
+    page = browser.new_page(reduced_motion="reduce")
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.expose_function("answer", answer)
+    front = (Path(web.__file__).parent / "explorer.js").read_text(encoding="utf-8")
+    values = json.dumps({"spec": explorer.spec, "settings": explorer.settings, "worker": ""})
+    page.add_script_tag(content=f"{front}\n{KERNEL.replace('VALUES', values)}", type="module")
+    wait_until(page, f"{AT_STEP} === 60")
+    wait_until(page, "/of 1 instance,/.test(document.querySelector('[data-out=tally]').textContent)")
+    assert {"open", "advance", "judge"} <= set(kinds)
+    page.focus("[name=severity]")
+    page.keyboard.press("ArrowRight")
+    wait_until(page, "globalThis.saved?.severity === 4")
+    wait_until(page, f"{AT_STEP} === 0")
+    assert page.evaluate("location.hash") == ""
+    assert complaints == []
+    page.close()
 
 
 def test_what_is_shipped_stays_under_100_kilobytes() -> None:
