@@ -91,6 +91,7 @@ class Outcome(NamedTuple):
         return int((~self.crossed).sum())
 
 
+@one_thread()
 def set_target(cell: Cell, seeds: Seeds) -> Target:
     """The threshold of each instance, from a reference that is no contestant.
 
@@ -137,6 +138,7 @@ def draw_line(curves: Tensor, target: Tensor, delta: float) -> tuple[Tensor, Ten
     return prior_loss, reference_loss, reference_loss + delta * (prior_loss - reference_loss)
 
 
+@one_thread()
 def held_out_curve(loop: InnerLoop, instances: Instances, cadence: int = 1) -> Tensor:
     """Held-out loss after every `cadence` steps, `(tasks, evaluations)`."""
     curves = []
@@ -151,6 +153,7 @@ def held_out_curve(loop: InnerLoop, instances: Instances, cadence: int = 1) -> T
     return torch.cat(curves)
 
 
+@one_thread()
 def steps_to_threshold(
     loop: InnerLoop, instances: Instances, target: Target, give_up: float = math.inf
 ) -> Outcome:
@@ -196,6 +199,7 @@ def steps_to_threshold(
     return Outcome(steps.numpy(), crossed.numpy(), finite.numpy())
 
 
+@one_thread()
 def tune(cell: Cell, direction: Direction, seeds: Seeds) -> float:
     """The constant rate with which `direction` crosses soonest in `cell`, by the criterion of the evaluation.
 
@@ -281,6 +285,7 @@ ORACLE = "SGD re-tuned on B"
 """The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 
+@one_thread()
 def evaluate_cell(
     cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tune_seeds: Seeds
 ) -> CellResult:
@@ -290,17 +295,14 @@ def evaluate_cell(
         ValueError: for seeds that are not for scoring, or not for tuning.
     """
     score_seeds.require("score")
-    with one_thread():
-        oracle_lr = tune(cell, Gradient(), tune_seeds)
-        target = set_target(cell, score_seeds)
-        instances = cell.draw(score_seeds, target.cap)
-        contestants = {**methods, ORACLE: Method(Gradient(), Constant(oracle_lr))}
-        outcomes = {
-            name: steps_to_threshold(
-                InnerLoop(cell.learner, method.rate, method.direction), instances, target
-            )
-            for name, method in contestants.items()
-        }
+    oracle_lr = tune(cell, Gradient(), tune_seeds)
+    target = set_target(cell, score_seeds)
+    instances = cell.draw(score_seeds, target.cap)
+    contestants = {**methods, ORACLE: Method(Gradient(), Constant(oracle_lr))}
+    outcomes = {
+        name: steps_to_threshold(InnerLoop(cell.learner, method.rate, method.direction), instances, target)
+        for name, method in contestants.items()
+    }
     return CellResult(cell, target, oracle_lr, outcomes)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from metalearn_lib.cores import one_thread
 from metalearn_lib.directions import Direction, Gradient
 from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
@@ -146,6 +147,7 @@ class InnerLoop:
             state, info = self.step(state, instances.batch(step))
             yield state, info
 
+    @one_thread()
     def unroll(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> tuple[InnerState, Info]:

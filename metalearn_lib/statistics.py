@@ -20,6 +20,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
 
 def log_ratios(baseline: NDArray, method: NDArray) -> NDArray:
     """Paired log speed-ups: positive where `method` needed fewer steps.

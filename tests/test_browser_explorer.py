@@ -240,6 +240,21 @@ def test_training_draws_a_boundary_and_the_verdict_follows(visit: Any) -> None:
     )
 
 
+def test_a_slider_moved_after_the_end_trains_again_and_one_moved_in_a_pause_waits(visit: Any) -> None:
+    page = visit("#shift=scale&severity=1&seed=0").page
+    wait_until(page, f"{AT_STEP} === 200")
+    wait_until(page, "document.querySelector('[data-do=play]').textContent === 'Play'")
+    page.focus("[name=rate]")
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, f"{AT_STEP} > 5 && {AT_STEP} < 200")
+    page.click("[data-do=play]")
+    page.focus("[name=rate]")
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, f"{AT_STEP} === 0")
+    page.wait_for_timeout(300)
+    assert text(page, "status").startswith("Step 0.")
+
+
 def test_a_diverged_run_is_said_in_words(visit: Any) -> None:
     page = visit("#shift=scale&severity=64&rate=100&seed=1").page
     wait_until(page, "/SGD: diverged at step/.test(document.querySelector('[data-out=status]').textContent)")

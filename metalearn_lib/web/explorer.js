@@ -401,6 +401,7 @@ function render({ model, el }) {
       const pairs = NAMES.map((name) => `${name}=${name === "rate" ? number(settings.rate) : settings[name]}`);
       history.replaceState(null, "", `#${pairs.join("&")}`);
     }
+    if (keen) setPlaying(true);
     open();
   };
   const bases = () =>
@@ -417,6 +418,7 @@ function render({ model, el }) {
   let verdict = null;
   let epoch = 0;
   let playing = false;
+  let keen = false;
   let visible = true;
   let busy = false;
   let judging = 0;
@@ -496,14 +498,20 @@ function render({ model, el }) {
 
   // time
 
-  const play = (on) => {
-    if (on && finished()) open();
+  const setPlaying = (on) => {
     playing = on;
     button.play.textContent = on ? "Pause" : "Play";
+  };
+  /** What the reader wants, until told otherwise: a new setting starts to train by itself, unless it was paused. */
+  const play = (on) => {
+    keen = on;
+    if (on && finished()) open();
+    setPlaying(on);
     if (!on) announce();
     run();
   };
   let scheduled = false;
+  let lately = null;
   const run = () => {
     if (!playing || scheduled) return;
     scheduled = true;
@@ -514,8 +522,17 @@ function render({ model, el }) {
   const tick = async () => {
     scheduled = false;
     if (!playing || !visible || document.hidden || opening) return;
-    if (finished()) return play(false);
-    if (!busy) await advance(still ? 20 : 1);
+    if (finished()) {
+      setPlaying(false);
+      return announce();
+    }
+    if (!busy) {
+      // sixty steps a second, whatever the frame rate
+      const now = performance.now();
+      const steps = clamp(Math.round((now - (lately ?? now)) * 0.06), 1, 4);
+      lately = now;
+      await advance(still ? 20 : steps);
+    }
     run();
   };
 
