@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import torch
 from metalearn_lib.evaluate import set_target
 from metalearn_lib.shifts import SHIFTS, make_shift
 from metalearn_lib.tasks import Digits, GaussianMixture
-from metalearn_lib.types import Seeds
+from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
 from metalearn_lib.web.experiment import GRID, Experiment, Record, Replay, instance, programs
 from metalearn_lib.web.explorer import TorchEngine
@@ -120,6 +120,29 @@ def test_a_notebook_is_shown_a_widget_a_page_and_an_image() -> None:
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert '"severity":8.0' in data["text/html"]
     assert "http" not in data["text/html"]
+
+
+@dataclass(frozen=True)
+class Rings(GaussianMixture):
+    """Two rings, by numbers of a kind that the page cannot draw."""
+
+    num_classes: int = 2
+
+    def sample(self, generator: torch.Generator) -> Task:
+        angle = torch.empty(1536).uniform_(0, 6.28, generator=generator)
+        y = torch.randint(2, (1536,), generator=generator)
+        x = torch.stack([angle.cos(), angle.sin()], 1) * (1 + y).unsqueeze(1)
+        return Task(x[:1024], y[:1024], x[1024:], y[1024:])
+
+
+def test_a_task_of_ones_own_runs_live_even_where_the_page_cannot_draw_it() -> None:
+    explorer = ShiftExplorer(Experiment(Rings()), shift="translate")
+    ask(explorer.engine, "open", settings=SETTINGS | {"rival": "sgd"}, bases={"meta": 1.0, "sgd": 1.0})
+    told, _ = ask(explorer.engine, "advance", steps=3, box=[0, 0, 3])
+    assert len(told["told"]["meta"]["rows"]) == 3
+    data, _ = explorer._repr_mimebundle_()
+    assert "text/html" not in data
+    assert "image/png" in data
 
 
 def test_the_same_explorer_gives_the_same_bytes() -> None:

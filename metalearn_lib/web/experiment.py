@@ -166,7 +166,7 @@ class Draw(NamedTuple):
     """One call to a random generator: what the page must draw in its place."""
 
     kind: str
-    """`randn`, `randint` or `randperm`"""
+    """`randn`, `rand`, `randint` or `randperm`"""
     shape: tuple[int, ...]
     high: int
     """integers are drawn from `[0, high)`"""
@@ -187,9 +187,9 @@ class Record(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if (generator := kwargs.get("generator")) is not None:
-            if func.__name__ not in ("randn", "randint", "randperm"):
+            if func.__name__ not in ("randn", "rand", "randint", "randperm"):
                 raise NotImplementedError(
-                    f"the page cannot draw torch.{func.__name__}; use randn, randint or randperm."
+                    f"the page cannot draw torch.{func.__name__}; use randn, rand, randint or randperm."
                 )
             seed = generator.initial_seed()
             count = self.calls[seed] = self.calls.get(seed, -1) + 1

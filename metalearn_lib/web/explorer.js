@@ -125,7 +125,7 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1
   context.lineWidth = 1;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const value of ticks(low, high)) {
+  for (const value of ticks(low, high, bottom - top)) {
     context.strokeStyle = ink.line;
     context.beginPath();
     context.moveTo(left, y(value));
@@ -192,10 +192,12 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1
   }
 };
 
-/** Round values for a logarithmic axis between two powers of ten. */
-const ticks = (low, high) => {
-  const decades = Math.max(1, Math.ceil((high - low) / 4));
-  const steps = high - low > 1.8 ? [1] : high - low > 0.7 ? [1, 3] : high - low > 0.3 ? [1, 1.5, 2, 3, 5, 7] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9];
+const DIGITS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 6, 8], [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9]];
+/** Round values for a logarithmic axis between two powers of ten, as many as `pixels` have room for. */
+const ticks = (low, high, pixels) => {
+  const room = pixels / 36; // a label needs about as much
+  const decades = Math.max(1, Math.ceil((high - low) / room));
+  const steps = DIGITS.findLast((digits) => digits.length * (high - low) <= room) ?? [1];
   const found = [];
   for (let decade = Math.floor(low); decade <= Math.ceil(high); decade++) {
     if (decade % decades) continue;
