@@ -1,5 +1,6 @@
 """ShiftExplorer in a real browser: its training against torch's, and what a reader meets."""
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ def test_the_page_trains_as_torch_does(
         for state, info in loop.iterate(drawn, stop=STEPS):
             rows.append(torch.cat([*info, loop.learner.loss(state.params, drawn.test)]))
         expected = torch.stack(rows)
-        assert expected.isfinite().all() and expected[-1, 0] < expected[0, 0]
+        assert expected.isfinite().all()
+        assert expected[-1, 0] < expected[0, 0]
         found = as_tensor(told["told"][key]["rows"], expected)
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
         seen = experiment.look(state.params, torch.tensor([0.5, -0.25, 3.0], dtype=torch.float64))
@@ -162,13 +164,14 @@ def test_the_page_draws_standard_normals_whole_numbers_and_permutations(engine_p
     )
     sample = torch.tensor(normals, dtype=torch.float64)
     assert len(sample) == 3072
-    assert (
-        abs(sample.mean()) < 4 / len(sample) ** 0.5 and abs(sample.var() - 1) < 4 * (2 / len(sample)) ** 0.5
-    )
+    assert abs(sample.mean()) < 4 / len(sample) ** 0.5
+    assert abs(sample.var() - 1) < 4 * (2 / len(sample)) ** 0.5
     assert abs((sample**4).mean() - 3) < 4 * (96 / len(sample)) ** 0.5
     counts = torch.bincount(torch.tensor(whole).long(), minlength=8)
-    assert len(counts) == 8 and ((counts - 192).abs() < 4 * 192**0.5).all()
-    assert sorted(order) == list(range(1024)) and order != sorted(order)
+    assert len(counts) == 8
+    assert ((counts - 192).abs() < 4 * 192**0.5).all()
+    assert sorted(order) == list(range(1024))
+    assert order != sorted(order)
 
 
 def test_a_shift_moves_the_same_points_and_keeps_weights_and_order(engine_page: Any) -> None:
@@ -182,7 +185,8 @@ def test_a_shift_moves_the_same_points_and_keeps_weights_and_order(engine_page: 
     torch.testing.assert_close(tables[1][:, :2], 2 * tables[0][:, :2])
     for table, (_, params, order) in zip([tables[0], *tables[2:]], [drawn[0], *drawn[2:]], strict=True):
         torch.testing.assert_close(table, tables[0])
-        assert params == drawn[0][1] and order == drawn[0][2]
+        assert params == drawn[0][1]
+        assert order == drawn[0][2]
 
 
 # what a reader meets
@@ -219,7 +223,8 @@ def picture(page: Any, selector: str) -> str:
 def test_the_page_opens_from_a_file_asks_the_network_for_nothing_and_complains_of_nothing(visit: Any) -> None:
     opened = visit()
     wait_until(opened.page, f"{AT_STEP} >= 20")
-    assert opened.foreign_requests == [] and opened.complaints == []
+    assert opened.foreign_requests == []
+    assert opened.complaints == []
     assert [url for url in opened.requests if url.startswith("file:")] == opened.requests[:1]
 
 
@@ -231,8 +236,23 @@ def test_training_draws_a_boundary_and_the_verdict_follows(visit: Any) -> None:
     assert picture(page, "[data-map=meta]") != early
     wait_until(page, "/of 1 instance,/.test(document.querySelector('[data-out=tally]').textContent)")
     wait_until(
-        page, "/crossed at step/.test(document.querySelector('[data-map=meta] figcaption').textContent)"
+        page, "/crossed at step/.test(document.querySelector('[data-map=meta] .sx-caption').textContent)"
     )
+
+
+def test_a_slider_moved_after_the_end_trains_again_and_one_moved_in_a_pause_waits(visit: Any) -> None:
+    page = visit("#shift=scale&severity=1&seed=0").page
+    wait_until(page, f"{AT_STEP} === 200")
+    wait_until(page, "document.querySelector('[data-do=play]').textContent === 'Play'")
+    page.focus("[name=rate]")
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, f"{AT_STEP} > 5 && {AT_STEP} < 200")
+    page.click("[data-do=play]")
+    page.focus("[name=rate]")
+    page.keyboard.press("ArrowLeft")
+    wait_until(page, f"{AT_STEP} === 0")
+    page.wait_for_timeout(300)
+    assert text(page, "status").startswith("Step 0.")
 
 
 def test_a_diverged_run_is_said_in_words(visit: Any) -> None:
@@ -257,7 +277,8 @@ def test_a_slider_changes_the_drawing_and_the_address_and_reloading_restores_bot
     )
     page.reload()
     wait_until(page, f"{AT_STEP} >= 0")
-    assert page.input_value("[name=shift]") == "scale" and text(page, "severity") == "× 8"
+    assert page.input_value("[name=shift]") == "scale"
+    assert text(page, "severity") == "× 8"
     assert page.input_value("[name=seed]") == "2"
 
 
@@ -272,7 +293,7 @@ def test_a_link_in_the_prose_moves_the_sliders(visit: Any) -> None:
         "7",
         "adam",
     ]
-    assert "Adam" in page.inner_text("[data-map=rival] figcaption")
+    assert "Adam" in page.inner_text("[data-map=rival] .sx-caption")
 
 
 @pytest.mark.parametrize(
@@ -308,7 +329,8 @@ def test_a_reader_who_wants_no_motion_gets_a_still_picture(visit: Any) -> None:
     page = visit("", reduced_motion="reduce").page
     wait_until(page, f"{AT_STEP} === 60")
     page.wait_for_timeout(700)
-    assert text(page, "status").startswith("Step 60.") and page.inner_text("[data-do=play]") == "Play"
+    assert text(page, "status").startswith("Step 60.")
+    assert page.inner_text("[data-do=play]") == "Play"
 
 
 def test_training_rests_while_it_is_out_of_sight(visit: Any) -> None:
@@ -354,6 +376,52 @@ def test_it_follows_the_books_theme(visit: Any) -> None:
     light = page.evaluate(ink)
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert page.evaluate(ink) != light
+
+
+KERNEL = """
+const heard = {}, values = VALUES;
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const model = {
+  get: (name) => values[name],
+  set: (name, value) => (values[name] = value),
+  on: (name, tell) => (heard[name] ??= []).push(tell),
+  off: () => {},
+  save_changes: () => (globalThis.saved = values.settings),
+  send: async (message) => {
+    const [content, buffers] = await answer(message);
+    for (const tell of heard["msg:custom"]) tell(content, buffers.map((text) => new DataView(bytes(text).buffer)));
+  },
+};
+render({ model, el: document.body.appendChild(document.createElement("div")) });
+"""
+
+
+def test_in_a_live_kernel_torch_trains_and_the_same_front_end_draws(browser: Any) -> None:
+    explorer = ShiftExplorer(severity=2.0)
+    kinds: list[str] = []
+
+    def answer(message: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        kinds.append(message["kind"])
+        content, buffers = explorer.engine.answer(message)
+        return content, [base64.b64encode(buffer).decode() for buffer in buffers]
+
+    page = browser.new_page(reduced_motion="reduce")
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.expose_function("answer", answer)
+    front = (Path(web.__file__).parent / "explorer.js").read_text(encoding="utf-8")
+    values = json.dumps({"spec": explorer.spec, "settings": explorer.settings, "worker": ""})
+    page.add_script_tag(content=f"{front}\n{KERNEL.replace('VALUES', values)}", type="module")
+    wait_until(page, f"{AT_STEP} === 60")
+    wait_until(page, "/of 1 instance,/.test(document.querySelector('[data-out=tally]').textContent)")
+    assert {"open", "advance", "judge"} <= set(kinds)
+    page.focus("[name=severity]")
+    page.keyboard.press("ArrowRight")
+    wait_until(page, "globalThis.saved?.severity === 4")
+    wait_until(page, f"{AT_STEP} === 0")
+    assert page.evaluate("location.hash") == ""
+    assert complaints == []
+    page.close()
 
 
 def test_what_is_shipped_stays_under_100_kilobytes() -> None:

@@ -21,12 +21,14 @@ class Numbers {
   uniform() {
     return ((this.bits() >>> 5) * 67108864 + (this.bits() >>> 6) + 0.5) / 9007199254740992;
   }
-  /** Fill `target` with what torch.randn, torch.randint or torch.randperm would be asked for. */
+  /** Fill `target` with what torch.randn, torch.rand, torch.randint or torch.randperm would be asked for. */
   fill(target, kind, high) {
     if (kind === "randn") {
       for (let i = 0; i < target.length; i++) {
         target[i] = Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
       }
+    } else if (kind === "rand") {
+      for (let i = 0; i < target.length; i++) target[i] = this.uniform();
     } else if (kind === "randint") {
       for (let i = 0; i < target.length; i++) target[i] = Math.floor(this.uniform() * high);
     } else {

@@ -99,8 +99,8 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.family.num_features != 2:
             raise ValueError(
-                f"{type(self.family).__name__} has {self.family.num_features} features, and the explorer draws points on "
-                "a plane; use a family of 2 features."
+                f"{type(self.family).__name__} has {self.family.num_features} features, and the explorer draws points "
+                "on a plane; use a family of 2 features."
             )
         if "meta" not in self.rules or len(self.rules) < 2:
             raise ValueError(f"rules {', '.join(self.rules)} need one called 'meta' and at least one rival.")
@@ -166,7 +166,7 @@ class Draw(NamedTuple):
     """One call to a random generator: what the page must draw in its place."""
 
     kind: str
-    """`randn`, `randint` or `randperm`"""
+    """`randn`, `rand`, `randint` or `randperm`"""
     shape: tuple[int, ...]
     high: int
     """integers are drawn from `[0, high)`"""
@@ -187,9 +187,9 @@ class Record(TorchFunctionMode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if (generator := kwargs.get("generator")) is not None:
-            if func.__name__ not in ("randn", "randint", "randperm"):
+            if func.__name__ not in ("randn", "rand", "randint", "randperm"):
                 raise NotImplementedError(
-                    f"the page cannot draw torch.{func.__name__}; use randn, randint or randperm."
+                    f"the page cannot draw torch.{func.__name__}; use randn, rand, randint or randperm."
                 )
             seed = generator.initial_seed()
             count = self.calls[seed] = self.calls.get(seed, -1) + 1
@@ -232,9 +232,12 @@ def instance(
     if isinstance(severity, Tensor):
         object.__setattr__(cell.family, "severity", severity)
     with float64(), Replay(numbers):
-        return draw_instances(
-            cell.family, cell.learner, Seeds("demo", 1), experiment.num_steps, cell.batch_size, torch.float64
-        )
+        return _draw(experiment, cell)
+
+
+def _draw(experiment: Experiment, cell: Cell) -> Instances:
+    num_steps, batch_size = experiment.num_steps, experiment.batch_size
+    return draw_instances(cell.family, cell.learner, Seeds("demo", 1), num_steps, batch_size, torch.float64)
 
 
 def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]]:
@@ -245,23 +248,18 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
     draws: dict[str, list[Draw]] = {}
     one = torch.ones(1, dtype=torch.float64)
 
+    example = None
     for name in SHIFTS:
-        shifted = experiment.cell(name, SHIFTS[name].identity)
         with float64(), Record() as record:
-            example = draw_instances(
-                shifted.family,
-                learner,
-                Seeds("demo", 1),
-                experiment.num_steps,
-                cell.batch_size,
-                torch.float64,
-            )
+            example = _draw(experiment, experiment.cell(name, SHIFTS[name].identity))
         draws[name] = record.draws
 
         def draw(severity: Tensor, *numbers: Tensor, name: str = name) -> list[Tensor]:
             return pytree.tree_leaves(instance(experiment, name, severity[0], numbers))
 
         made[f"draw_{name}"] = Program(draw, [one, *record.examples], tracing_mode="fake")
+
+    assert example is not None
 
     rules = dict(experiment.rules)
     reference = next(
@@ -323,7 +321,7 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
 
 
 def _runs(draws: list[Draw]) -> list[list[Any]]:
-    """`[kind, high, generator, first call, calls]`, with like calls of one generator, one after another, as one entry."""
+    """`[kind, high, generator, first call, calls]`, with like calls of one generator in a row as one entry."""
     runs: list[list[Any]] = []
     for draw in draws:
         generator, call = draw.stream

@@ -7,6 +7,7 @@ const MARKUP = `
     <button type="button" data-do="play" class="sx-play">Play</button>
     <button type="button" data-do="step">Step</button>
     <button type="button" data-do="reset">Reset</button>
+    <p class="sx-status" data-out="status"></p>
   </div>
   <label><span>Shift of the task</span><select name="shift"></select></label>
   <label><span>Severity <output data-out="severity"></output></span>
@@ -18,15 +19,14 @@ const MARKUP = `
     <span class="sx-pair"><input type="number" name="seed" min="0" max="9999" step="1" inputmode="numeric">
     <button type="button" data-do="next">Next</button></span></label>
 </form>
-<p class="sx-status" data-out="status"></p>
 <p class="sx-hidden" role="status" data-out="spoken"></p>
 <div class="sx-views">
-  <figure class="sx-map" data-map="rival"><figcaption><i></i><b></b><span></span></figcaption><canvas></canvas></figure>
-  <figure class="sx-map" data-map="meta"><figcaption><i></i><b></b><span></span></figcaption><canvas></canvas></figure>
-  <figure class="sx-chart" data-chart="loss"><figcaption>Loss <small>held out (bold), minibatch (faint)</small></figcaption><canvas></canvas></figure>
-  <figure class="sx-chart" data-chart="rate"><figcaption>Learning rate</figcaption><canvas></canvas></figure>
-  <figure class="sx-chart" data-chart="grad"><figcaption>Gradient norm</figcaption><canvas></canvas></figure>
-  <figure class="sx-chart" data-chart="weight"><figcaption>Weight norm</figcaption><canvas></canvas></figure>
+  <div class="sx-map" data-map="rival"><div class="sx-caption"><i></i><b></b><span></span></div><canvas></canvas></div>
+  <div class="sx-map" data-map="meta"><div class="sx-caption"><i></i><b></b><span></span></div><canvas></canvas></div>
+  <div class="sx-chart" data-chart="loss"><div class="sx-caption">Loss <small>held out (bold), minibatch (faint)</small></div><canvas></canvas></div>
+  <div class="sx-chart" data-chart="rate"><div class="sx-caption">Learning rate</div><canvas></canvas></div>
+  <div class="sx-chart" data-chart="grad"><div class="sx-caption">Gradient norm</div><canvas></canvas></div>
+  <div class="sx-chart" data-chart="weight"><div class="sx-caption">Weight norm</div><canvas></canvas></div>
 </div>
 <div class="sx-tally"><p data-out="tally"></p>
   <button type="button" data-do="tally">Judge 20 more instances</button></div>`;
@@ -125,7 +125,7 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1
   context.lineWidth = 1;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const value of ticks(low, high)) {
+  for (const value of ticks(low, high, bottom - top)) {
     context.strokeStyle = ink.line;
     context.beginPath();
     context.moveTo(left, y(value));
@@ -135,7 +135,7 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1
     context.fillText(power(value), left - 5, y(value));
   }
   context.textBaseline = "alphabetic";
-  for (let step = 0; step <= limit; step += limit / 4) {
+  for (let step = 0; step <= limit; step += limit / (sheet.width < 400 ? 2 : 4)) {
     context.textAlign = step === 0 ? "left" : step === limit ? "right" : "center";
     context.fillText(step === limit ? `${limit} steps` : String(step), x(step), sheet.height - 5);
   }
@@ -192,10 +192,12 @@ const drawChart = (sheet, ink, { curves, limit, line, marks, least = 0, most = 1
   }
 };
 
-/** Round values for a logarithmic axis between two powers of ten. */
-const ticks = (low, high) => {
-  const decades = Math.max(1, Math.ceil((high - low) / 4));
-  const steps = high - low > 1.8 ? [1] : high - low > 0.7 ? [1, 3] : high - low > 0.3 ? [1, 1.5, 2, 3, 5, 7] : [1, 1.2, 1.4, 1.6, 1.8, 2, 2.2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9];
+const DIGITS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 6, 8], [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9]];
+/** Round values for a logarithmic axis between two powers of ten, as many as `pixels` have room for. */
+const ticks = (low, high, pixels) => {
+  const room = pixels / 36; // a label needs about as much
+  const decades = Math.max(1, Math.ceil((high - low) / room));
+  const steps = DIGITS.findLast((digits) => digits.length * (high - low) <= room) ?? [1];
   const found = [];
   for (let decade = Math.floor(low); decade <= Math.ceil(high); decade++) {
     if (decade % decades) continue;
@@ -258,6 +260,13 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
     context.stroke();
     context.fill();
   }
+  /** Words that can be read over points. */
+  const label = (words, x, y) => {
+    context.lineWidth = 3;
+    context.strokeStyle = ink.ground;
+    context.strokeText(words, x, y);
+    context.fillText(words, x, y);
+  };
   // where task A's inputs lie: two standard deviations about the origin
   context.strokeStyle = ink.ink;
   context.fillStyle = ink.ink;
@@ -273,7 +282,7 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
     context.setLineDash([]);
     if (reach < size * 0.3) {
       context.textAlign = h > size - 60 ? "right" : h < 60 ? "left" : "center";
-      context.fillText("task A", clamp(h, 4, size - 4), clamp(v - reach - 4, 12, size - 20));
+      label("task A", clamp(h, 4, size - 4), clamp(v - reach - 4, 12, size - 20));
     }
   } else {
     const angle = Math.atan2(v - size / 2, h - size / 2);
@@ -289,12 +298,12 @@ const drawMap = (sheet, ink, { points, map, grid, classes, box, note }) => {
     context.fill();
     const [x, y] = at(away - 20);
     context.textAlign = x > size * 0.6 ? "right" : x < size * 0.4 ? "left" : "center";
-    context.fillText("task A", clamp(x, 4, size - 4), clamp(y + 4, 26, size - 20));
+    label("task A", clamp(x, 4, size - 4), clamp(y + 4, 26, size - 20));
   }
   context.font = `11px ${ink.font}`;
   context.fillStyle = ink.ink;
   context.textAlign = "right";
-  context.fillText(`${Number((2 * half).toPrecision(2))} sd wide`, size - 6, size - 6);
+  label(`${Number((2 * half).toPrecision(2))} sd wide`, size - 6, size - 6);
   if (note) {
     context.fillStyle = ink.ground;
     context.globalAlpha = 0.72;
@@ -376,7 +385,7 @@ function render({ model, el }) {
     control.rate.setAttribute("aria-valuetext", `${number(settings.rate)} times the rate tuned on task A`);
     for (const which of ["rival", "meta"]) {
       const { label, colour } = spec.rules[which === "meta" ? "meta" : settings.rival];
-      const caption = find(`[data-map=${which}] figcaption`);
+      const caption = find(`[data-map=${which}] .sx-caption`);
       caption.querySelector("i").style.background = colour;
       caption.querySelector("b").textContent = label;
     }
@@ -394,6 +403,7 @@ function render({ model, el }) {
       const pairs = NAMES.map((name) => `${name}=${name === "rate" ? number(settings.rate) : settings[name]}`);
       history.replaceState(null, "", `#${pairs.join("&")}`);
     }
+    if (keen) setPlaying(true);
     open();
   };
   const bases = () =>
@@ -410,6 +420,7 @@ function render({ model, el }) {
   let verdict = null;
   let epoch = 0;
   let playing = false;
+  let keen = false;
   let visible = true;
   let busy = false;
   let judging = 0;
@@ -489,14 +500,20 @@ function render({ model, el }) {
 
   // time
 
-  const play = (on) => {
-    if (on && finished()) open();
+  const setPlaying = (on) => {
     playing = on;
     button.play.textContent = on ? "Pause" : "Play";
+  };
+  /** What the reader wants, until told otherwise: a new setting starts to train by itself, unless it was paused. */
+  const play = (on) => {
+    keen = on;
+    if (on && finished()) open();
+    setPlaying(on);
     if (!on) announce();
     run();
   };
   let scheduled = false;
+  let lately = null;
   const run = () => {
     if (!playing || scheduled) return;
     scheduled = true;
@@ -507,8 +524,17 @@ function render({ model, el }) {
   const tick = async () => {
     scheduled = false;
     if (!playing || !visible || document.hidden || opening) return;
-    if (finished()) return play(false);
-    if (!busy) await advance(still ? 20 : 1);
+    if (finished()) {
+      setPlaying(false);
+      return announce();
+    }
+    if (!busy) {
+      // sixty steps a second, whatever the frame rate
+      const now = performance.now();
+      const steps = clamp(Math.round((now - (lately ?? now)) * 0.06), 1, 4);
+      lately = now;
+      await advance(still ? 20 : steps);
+    }
     run();
   };
 
@@ -539,7 +565,7 @@ function render({ model, el }) {
 
   const tell = () => {
     out("status").textContent = sentence();
-    for (const which of ["rival", "meta"]) find(`[data-map=${which}] figcaption span`).textContent = fate(which);
+    for (const which of ["rival", "meta"]) find(`[data-map=${which}] .sx-caption span`).textContent = fate(which);
     const pairs = [...tally.values()].map((crossed) => [crossed.meta, crossed[settings.rival]].map((step) => step ?? Infinity));
     const count = (test) => pairs.filter(([meta, rival]) => test(meta, rival)).length;
     out("tally").textContent = pairs.length
@@ -580,7 +606,7 @@ function render({ model, el }) {
         line: chart === "loss" ? verdict?.threshold : null,
       });
       const ends = present.map((which) => `${name(which)} ${number(values(which, column).at(-1) ?? NaN)}`);
-      sheets[chart].canvas.setAttribute("aria-label", `${find(`[data-chart=${chart}] figcaption`).textContent}: ${ends.join(", ")}`);
+      sheets[chart].canvas.setAttribute("aria-label", `${find(`[data-chart=${chart}] .sx-caption`).textContent}: ${ends.join(", ")}`);
     }
   };
   const maps = {};

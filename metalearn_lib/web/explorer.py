@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
 import math
 import re
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -118,7 +120,10 @@ class ShiftExplorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
-        return data | {"text/html": self.html(), "image/png": self.png()}, metadata
+        data = data | {"image/png": base64.b64encode(self.png()).decode()}
+        with suppress(NotImplementedError):  # tasks of the user's own may hold what the page has no case for
+            data["text/html"] = self.html()
+        return data, metadata
 
 
 def _compact(name: str) -> str:

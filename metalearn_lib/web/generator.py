@@ -26,8 +26,6 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from metalearn_lib.web import wasm
 
-_ALIGN = 16
-
 
 @dataclass(frozen=True)
 class Program:
@@ -73,7 +71,9 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
     lines = [
         "(() => {",
         f"const memory = new WebAssembly.Memory({{initial: {pages}}});",
-        "const F = (at, n) => new Float64Array(memory.buffer, at, n);",
+        "let top = 0;",
+        # buffers are handed out in the order of printing, so that the addresses are those that the printer knew
+        "const F = (n) => {const v = new Float64Array(memory.buffer, top, n); top += (n + 1 >> 1) * 16; return v;};",
     ]
     if printer.products:
         code = base64.b64encode(wasm.module(list(printer.products))).decode()
@@ -198,9 +198,11 @@ class _Printer:
         self.kernels: dict[tuple[str, str], str] = {}
         self.products: dict[wasm.Product, int] = {}
         self.addresses: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
 
     def program(self, program: Program) -> str:
-        self.allocations: list[str] = []
+        self.buffers: list[str] = []
+        self.constants: list[str] = []
         self.body: list[str] = []
         graph = program.trace()
         values: dict[str, Any] = {}
@@ -229,7 +231,8 @@ class _Printer:
         lists = [f"[{', '.join(view.buffer for view in views)}]" for views in (inputs, outputs)]
         return (
             "(() => {"
-            + "".join(self.allocations)
+            + f"const {','.join(f'{name}=F({self.sizes[name]})' for name in self.buffers)};"
+            + "".join(self.constants)
             + f"\nreturn {{inputs: {lists[0]}, outputs: {lists[1]}, run() {{\n"
             + "\n".join(self.body)
             + "\n}};})()"
@@ -261,7 +264,7 @@ class _Printer:
             view = arguments[0] if arguments[0].contiguous else self.materialise(arguments[0])
             return view.replace(shape, _contiguous(shape))
         if kind in _FILLS or kind in ("full", "full_like"):
-            fill = _FILLS[kind] if kind in _FILLS else arguments[1]
+            fill: Any = _FILLS[kind] if kind in _FILLS else arguments[1]
             return self.constant(torch.full(shape, float(fill), dtype=torch.float64))
         if kind in ("arange", "eye"):
             wanted = torch.float64 if keywords.get("dtype") is None else keywords["dtype"]
@@ -269,7 +272,7 @@ class _Printer:
         method = getattr(self, "_" + kind.strip("_"), None)
         if method is None:
             raise NotImplementedError(
-                f"{node.target} has no case; add one to {__name__}, and one to its test, to run this function in a page."
+                f"{node.target} has no case; add one to {__name__}, and one to its test, to run this in a page."
             )
         return method(shape, *arguments, **keywords)
 
@@ -278,18 +281,18 @@ class _Printer:
     def new(self, shape: Sequence[int]) -> _View:
         name = f"b{len(self.addresses)}"
         size = max(1, math.prod(shape))
-        self.addresses[name] = self.top
-        self.allocations.append(f"const {name}=F({self.top},{size});")
-        self.top += -(-8 * size // _ALIGN) * _ALIGN
+        self.buffers.append(name)
+        self.addresses[name], self.sizes[name] = self.top, size
+        self.top += (size + 1) // 2 * 16
         return _View(name, 0, tuple(shape), _contiguous(shape))
 
     def constant(self, tensor: Tensor) -> _View:
         view = self.new(tuple(tensor.shape))
         numbers = tensor.double().flatten().tolist()
         if len(set(numbers)) > 1:
-            self.allocations.append(f"{view.buffer}.set([{','.join(map(_literal, numbers))}]);")
+            self.constants.append(f"{view.buffer}.set([{','.join(map(_literal, numbers))}]);")
         elif numbers and numbers[0]:
-            self.allocations.append(f"{view.buffer}.fill({numbers[0]!r});")
+            self.constants.append(f"{view.buffer}.fill({numbers[0]!r});")
         return view
 
     def view(self, value: _View | _Lazy) -> _View:
@@ -307,21 +310,17 @@ class _Printer:
 
     def copy(self, source: _View, target: _View) -> None:
         if source.contiguous and target.contiguous and source.size > 8:
-            whole = source.offset == 0 and math.prod(source.shape) == self.size(source.buffer)
+            whole = source.offset == 0 and math.prod(source.shape) == self.sizes[source.buffer]
             part = "" if whole else f".subarray({source.offset},{source.offset + source.size})"
             offset = f",{target.offset}" if target.offset else ""
             self.body.append(f"{target.buffer}.set({source.buffer}{part}{offset});")
         else:
             self.loop(target, _Lazy(source.shape, "{0}", (source,)))
 
-    def size(self, buffer: str) -> int:
-        line = next(line for line in self.allocations if line.startswith(f"const {buffer}="))
-        return int(line.rpartition(",")[2].rstrip(");"))
-
     def output(self, value: _View | _Lazy, inputs: list[_View]) -> _View:
         """A buffer that holds the output and nothing else."""
         view = self.view(value)
-        own = view.contiguous and view.offset == 0 and view.size == self.size(view.buffer)
+        own = view.contiguous and view.offset == 0 and view.size == self.sizes[view.buffer]
         return view if own else self.materialise(view)
 
     # loops
@@ -562,6 +561,13 @@ class _Printer:
 
         self.emit(_nest(others, statement))
         return target
+
+    def _log_softmax_backward_data(
+        self, shape: tuple[int, ...], grad: _View, output: _View, dim: int, *_: Any
+    ) -> _View:
+        dim %= len(shape)
+        total = self._sum((*shape[:dim], 1, *shape[dim + 1 :]), grad, [dim])
+        return self.view(self.lazy(shape, "({0}-Math.exp({1})*{2})", [grad, output, total]))
 
     def _mm(self, shape: tuple[int, ...], left: _View, right: _View) -> _View:
         return self.product(shape, left, right, None)

@@ -1,4 +1,4 @@
-"""A WebAssembly assembler that knows one kind of function: a matrix product of fixed shape, two float64 lanes at a time.
+"""A WebAssembly assembler for one kind of function: a matrix product of fixed shape, two float64 lanes at a time.
 
     C[i, j] = [C[i, j] +] sum_q A[i, q] B[q, j]
 
