@@ -1,6 +1,7 @@
 """A headless browser for the tests, and JavaScript's answers to questions in JSON."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ _QUIET = [
 
 @contextmanager
 def open_browser() -> Iterator[Any]:
-    """A playwright browser; the test is skipped where the machine has none."""
+    """A playwright browser; the test is skipped where the machine has none, unless METALEARN_REQUIRE_BROWSER is set."""
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
@@ -33,9 +34,10 @@ def open_browser() -> Iterator[Any]:
             browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         except Error as error:
             if path is None and "Executable doesn't exist" in str(error):
-                pytest.skip(
-                    f"no browser: none of {', '.join(_NAMES)}, and `playwright install chromium` was not run"
-                )
+                reason = f"no browser: none of {', '.join(_NAMES)}, and `playwright install chromium` was not run"
+                if os.environ.get("METALEARN_REQUIRE_BROWSER"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
             raise
         yield browser
         browser.close()

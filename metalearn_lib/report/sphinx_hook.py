@@ -11,6 +11,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
+from metalearn_lib.report.offline import ShiftExplorerDirective, write_equation, write_math
 from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
 from metalearn_lib.report.runs import OUTPUT_FOLDER, RunsError, find_root
 
@@ -19,7 +20,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # before 900, where sphinx-external-toc looks for the documents
     app.connect("config-inited", execute_notebooks, priority=100)
     app.connect("env-get-outdated", reread_pages_that_quote)
-    app.connect("html-page-context", drop_repeated_scripts, priority=900)
+    app.connect("html-page-context", drop_kernel_scripts, priority=900)
+    app.add_html_math_renderer("mathml", (write_math, None), (write_equation, None))
+    app.add_directive("shift-explorer", ShiftExplorerDirective)
     app.connect("build-finished", fail_on_warnings, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -48,17 +51,13 @@ def reread_pages_that_quote(
     return set(env.found_docs) if quoted else set()
 
 
-def drop_repeated_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
-    """Drop repeated inline scripts: sphinx-thebe declares its constants twice, an error on every page."""
-    kept: list[Any] = []
-    bodies: set[str] = set()
-    for script in context.get("script_files", []):
-        body = getattr(script, "attributes", {}).get("body")
-        if body is None or body not in bodies:
-            kept.append(script)
-        if body is not None:
-            bodies.add(body)
-    context["script_files"] = kept
+def drop_kernel_scripts(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
+    """Drop sphinx-thebe's scripts: the book starts no kernel on a server, and they declare a constant twice."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in f"{script.filename}{script.attributes.get('body')}".lower()
+    ]
 
 
 def fail_on_warnings(app: Sphinx, exception: Exception | None) -> None:

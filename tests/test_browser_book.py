@@ -1,0 +1,140 @@
+"""The whole book in a real browser, opened from a file with the network off."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from browser import Visit, open_browser
+from filelock import FileLock
+from report_project import REPOSITORY, Project
+
+PAGES = [
+    entry["file"]
+    for entry in [{"file": "index"}, *yaml.safe_load((REPOSITORY / "_toc.yml").read_text())["chapters"]]
+]
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built book, its notebooks run on as few instances as they take; one for all the test processes."""
+    shared = tmp_path_factory.getbasetemp().parent
+    root, done = shared / "whole-book", shared / "whole-book.done"
+    with FileLock(shared / "whole-book.lock"):
+        if not done.exists():
+            shutil.rmtree(root, ignore_errors=True)
+            sources = {path.stem: path.read_text() for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
+            runs = yaml.safe_load((REPOSITORY / "notebooks" / "runs.yml").read_text())
+            for run in runs:
+                if run["source"] == "task_shift.ipynb":
+                    run["quick"] = {"num_instances": 2, "num_tuning": 1}
+            project = Project.new(root, *runs, **sources)
+            ignore = shutil.ignore_patterns("experiments", "_build")
+            shutil.copytree(REPOSITORY / "book", root / "book", symlinks=True, ignore=ignore)
+            for name in ("_config.yml", "_toc.yml"):
+                shutil.copy(REPOSITORY / name, root)
+            program = "from jupyter_book.cli.main import main; main()"
+            process = project.start("-c", program, "build", "book", METALEARN_PROFILE="quick")
+            told = "".join(process.communicate(timeout=400))
+            assert process.returncode == 0, told[-5000:]
+            done.touch()
+    return root / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def visit(browser: Any, book: Path) -> Iterator[Any]:
+    visits = []
+
+    def open_page(page: str, **context: Any) -> Visit:
+        visits.append(Visit(browser, f"{book.as_uri()}/{page}", **context))
+        return visits[-1]
+
+    yield open_page
+    for each in visits:
+        each.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_without_a_network(visit: Any, name: str) -> None:
+    seen = visit(f"{name}.html")
+    seen.page.wait_for_load_state()
+    assert seen.foreign_requests == []
+    assert seen.complaints == []
+    assert seen.page.evaluate("[...document.images].filter((i) => !i.alt || !i.naturalWidth).length") == 0
+    assert seen.page.locator("merror").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_no_serious_barrier(visit: Any, name: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(f"{name}.html", color_scheme=scheme, reduced_motion="reduce").page
+    page.wait_for_load_state()
+    assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    found = [
+        (each["id"], [node["html"][:200] for node in each["nodes"][:4]])
+        for each in Axe().run(page).response["violations"]
+        if each["impact"] in ("serious", "critical")
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_phone_never_scrolls_sideways(visit: Any, name: str) -> None:
+    page = visit(f"{name}.html", viewport={"width": 375, "height": 700}).page
+    page.wait_for_load_state()
+    width, wide = page.evaluate(
+        """() => [document.documentElement.scrollWidth, [...document.querySelectorAll("article *")]
+            .filter((e) => e.getBoundingClientRect().right > 376).slice(0, 8).map((e) => e.outerHTML.slice(0, 120))]"""
+    )
+    assert width <= 375, wide
+
+
+def test_the_opening_page_weighs_less_than_three_megabytes(visit: Any) -> None:
+    seen = visit("index.html")
+    seen.page.wait_for_load_state()
+    files = {Path(url.removeprefix("file://").split("?")[0]) for url in seen.requests if url.startswith("file")}
+    assert sum(path.stat().st_size for path in files) < 3e6
+
+
+def test_search_finds_a_word(visit: Any) -> None:
+    seen = visit("index.html")
+    seen.page.keyboard.press("Control+k")
+    seen.page.keyboard.type("placebo")
+    seen.page.keyboard.press("Enter")
+    seen.page.locator("ul.search a", has_text="What the meta-optimizer sees").wait_for()
+    assert seen.foreign_requests == []
+    assert seen.complaints == []
+
+
+def test_a_notebook_can_be_downloaded_from_its_page(visit: Any, book: Path) -> None:
+    page = visit("experiments/task_shift.html").page
+    link = page.locator("a.btn-download-source-button").get_attribute("href")
+    notebook = json.loads((book / "experiments" / link).resolve().read_text())
+    assert notebook["nbformat"] == 4
+
+
+def test_each_link_to_a_setting_moves_the_explorer(visit: Any) -> None:
+    page = visit("index.html").page
+    links = page.locator("article a[href^='#shift=']")
+    assert links.count() >= 3
+    for place in range(links.count()):
+        link = links.nth(place)
+        wanted = dict(pair.split("=") for pair in link.get_attribute("href")[1:].split("&"))
+        link.click()
+        page.wait_for_function("rival => document.querySelector('[name=rival]').value === rival", arg=wanted["rival"])
+        assert page.locator("[name=shift]").input_value() == wanted["shift"]
+        assert page.locator("[name=seed]").input_value() == wanted["seed"]
+        assert float(wanted["severity"]) == pytest.approx(
+            float(page.locator("[data-out=severity]").inner_text().split()[0].lstrip("×"))
+        )
