@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(subparsers)
     _add_notebooks(subparsers)
+    _add_pdf(subparsers)
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)
@@ -149,4 +150,32 @@ def _run_notebooks(arguments: argparse.Namespace) -> int:
     told = [f"ran {', '.join(report.ran)}"] if report.ran else []
     told += [f"nothing has changed in {', '.join(report.fresh)}"] if report.fresh else []
     print("; ".join(told))
+    return 0
+
+
+def _add_pdf(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "pdf",
+        help="print the book",
+        description="Build the book as one page, and print it with Chromium, Chrome or Edge. METALEARN_PROFILE "
+        "says with which parameters the notebooks run.",
+    )
+    parser.add_argument("--out", default="book.pdf", metavar="FILE", help="where to write it (default: book.pdf)")
+    parser.add_argument("--root", metavar="DIR", help="the repository (default: the one you are in)")
+    parser.set_defaults(run=_run_pdf)
+
+
+def _run_pdf(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from metalearn_lib.report.pdf import PdfError, make_pdf
+    from metalearn_lib.report.runs import RunsError
+
+    try:
+        make_pdf(Path(arguments.out), arguments.root and Path(arguments.root))
+    except RunsError as error:
+        raise CommandError(str(error), status=2) from error
+    except PdfError as error:
+        raise CommandError(str(error)) from error
+    print(f"wrote {arguments.out}")
     return 0
