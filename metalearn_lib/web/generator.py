@@ -25,6 +25,8 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metalearn_lib.web import wasm
+from metalearn_lib.web.elementwise import expression, literal
+from metalearn_lib.web.loops import Lazy, View, contiguous_strides, nest
 
 
 @dataclass(frozen=True)
@@ -89,101 +91,6 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
     return "\n".join([*lines, "return {", ",\n".join(members), "};", "})"])
 
 
-@dataclass(frozen=True)
-class _View:
-    """Elements of a buffer; never printed until something reads them."""
-
-    buffer: str
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def contiguous(self) -> bool:
-        expected = _contiguous(self.shape)
-        return all(size == 1 or a == b for size, a, b in zip(self.shape, self.strides, expected, strict=True))
-
-    def replace(self, shape: Sequence[int], strides: Sequence[int], offset: int = 0) -> _View:
-        return _View(self.buffer, self.offset + offset, tuple(shape), tuple(strides))
-
-    def index(self, shape: Sequence[int], names: Sequence[str]) -> str:
-        """The element at `names` of `shape`, broadcast as torch does."""
-        return self.at(self.terms(shape, names))
-
-    def terms(self, shape: Sequence[int], names: Sequence[str]) -> list[str]:
-        """What is added to the offset."""
-        sizes = zip(self.shape, self.strides, names[len(shape) - len(self.shape) :], strict=True)
-        return [
-            name if stride == 1 else f"{name}*{stride}"
-            for size, stride, name in sizes
-            if size != 1 and stride
-        ]
-
-    def at(self, terms: Sequence[str]) -> str:
-        offset = [str(self.offset)] if self.offset else []
-        return f"@{self.buffer}@[{'+'.join([*offset, *terms]) or '0'}]"
-
-
-@dataclass(frozen=True)
-class _Lazy:
-    """An element-wise expression that its only reader will take into its own loop."""
-
-    shape: tuple[int, ...]
-    template: str
-    operands: tuple[_View, ...]
-
-
-def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    strides, size = [], 1
-    for length in reversed(shape):
-        strides.append(size)
-        size *= length
-    return tuple(reversed(strides))
-
-
-# one element from others; {0}, {1}, ... are the operands
-_ELEMENTWISE = {
-    "abs": "Math.abs({0})",
-    "add": "({0}+{1})",
-    "clamp_min": "Math.max({0},{1})",
-    "cos": "Math.cos({0})",
-    "div": "({0}/{1})",
-    "eq": "+({0}==={1})",
-    "exp": "Math.exp({0})",
-    "ge": "+({0}>={1})",
-    "gt": "+({0}>{1})",
-    "le": "+({0}<={1})",
-    # torch's own two branches: each is exact at its end
-    "lerp": "({2}<0.5?{0}+{2}*({1}-{0}):{1}-({1}-{0})*(1-{2}))",
-    "log": "Math.log({0})",
-    "logical_not": "+!{0}",
-    "lt": "+({0}<{1})",
-    "maximum": "Math.max({0},{1})",
-    "minimum": "Math.min({0},{1})",
-    "mul": "({0}*{1})",
-    "ne": "+({0}!=={1})",
-    "neg": "(-{0})",
-    "pow": "Math.pow({0},{1})",
-    "reciprocal": "(1/{0})",
-    "relu": "({0}<=0?0:{0})",
-    "remainder": "(({0}%{1}+{1})%{1})",
-    "rsqrt": "(1/Math.sqrt({0}))",
-    "rsub": "({1}-{0})",
-    "sigmoid": "(1/(1+Math.exp(-{0})))",
-    "sign": "Math.sign({0})",
-    "sin": "Math.sin({0})",
-    "sqrt": "Math.sqrt({0})",
-    "sub": "({0}-{1})",
-    "tanh": "Math.tanh({0})",
-    "tanh_backward": "({0}*(1-{1}*{1}))",
-    "threshold_backward": "({1}<={2}?0:{0})",
-    "xlogy": "({1}!=={1}?NaN:{0}===0?0:{0}*Math.log({1}))",
-    "where": "({0}?{1}:{2})",
-}
 _SAME = {"_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh_copy"}
 _RESHAPES = {"_unsafe_view", "reshape", "squeeze", "unsqueeze", "view"}
 _FILLS = {"empty_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "zeros": 0, "zeros_like": 0}
@@ -206,8 +113,8 @@ class _Printer:
         self.body: list[str] = []
         graph = program.trace()
         values: dict[str, Any] = {}
-        inputs: list[_View] = []
-        outputs: list[_View] = []
+        inputs: list[View] = []
+        outputs: list[View] = []
         for node in graph.graph.nodes:
             shape = tuple(node.meta["val"].shape) if isinstance(node.meta.get("val"), Tensor) else ()
             if node.op == "placeholder":
@@ -248,10 +155,10 @@ class _Printer:
 
         if node.target is operator.getitem:
             return values[node.args[0].name][node.args[1]]  # type: ignore[union-attr, index]
-        kind, _, overload = str(node.target).removeprefix("aten.").partition(".")
+        kind = str(node.target).removeprefix("aten.").partition(".")[0]
         arguments = [value(argument) for argument in node.args]
         keywords = {name: value(argument) for name, argument in node.kwargs.items()}
-        elementwise = _element_expression(kind, overload, arguments, keywords)
+        elementwise = expression(kind, arguments, keywords)
         if elementwise is not None:
             lazy = self.lazy(shape, *elementwise)
             return lazy if len(node.users) == 1 else self.view(lazy)
@@ -259,10 +166,10 @@ class _Printer:
             if keywords.get("dtype") is torch.int64 and _is_float(node.args[0]):
                 return self.view(self.lazy(shape, "Math.trunc({0})", arguments))
             return arguments[0]
-        arguments = [self.view(each) if isinstance(each, _Lazy) else each for each in arguments]
+        arguments = [self.view(each) if isinstance(each, Lazy) else each for each in arguments]
         if kind in _RESHAPES:
             view = arguments[0] if arguments[0].contiguous else self.materialise(arguments[0])
-            return view.replace(shape, _contiguous(shape))
+            return view.replace(shape, contiguous_strides(shape))
         if kind in _FILLS or kind in ("full", "full_like"):
             fill: Any = _FILLS[kind] if kind in _FILLS else arguments[1]
             return self.constant(torch.full(shape, float(fill), dtype=torch.float64))
@@ -278,46 +185,46 @@ class _Printer:
 
     # memory
 
-    def new(self, shape: Sequence[int]) -> _View:
+    def new(self, shape: Sequence[int]) -> View:
         name = f"b{len(self.addresses)}"
         size = max(1, math.prod(shape))
         self.buffers.append(name)
         self.addresses[name], self.sizes[name] = self.top, size
         self.top += (size + 1) // 2 * 16
-        return _View(name, 0, tuple(shape), _contiguous(shape))
+        return View(name, 0, tuple(shape), contiguous_strides(shape))
 
-    def constant(self, tensor: Tensor) -> _View:
+    def constant(self, tensor: Tensor) -> View:
         view = self.new(tuple(tensor.shape))
         numbers = tensor.double().flatten().tolist()
         if len(set(numbers)) > 1:
-            self.constants.append(f"{view.buffer}.set([{','.join(map(_literal, numbers))}]);")
+            self.constants.append(f"{view.buffer}.set([{','.join(map(literal, numbers))}]);")
         elif numbers and numbers[0]:
             self.constants.append(f"{view.buffer}.fill({numbers[0]!r});")
         return view
 
-    def view(self, value: _View | _Lazy) -> _View:
+    def view(self, value: View | Lazy) -> View:
         """Where the value lies in memory, once it has been computed."""
-        if isinstance(value, _View):
+        if isinstance(value, View):
             return value
         target = self.new(value.shape)
         self.loop(target, value)
         return target
 
-    def materialise(self, view: _View) -> _View:
+    def materialise(self, view: View) -> View:
         target = self.new(view.shape)
         self.copy(view, target)
         return target
 
-    def copy(self, source: _View, target: _View) -> None:
+    def copy(self, source: View, target: View) -> None:
         if source.contiguous and target.contiguous and source.size > 8:
             whole = source.offset == 0 and math.prod(source.shape) == self.sizes[source.buffer]
             part = "" if whole else f".subarray({source.offset},{source.offset + source.size})"
             offset = f",{target.offset}" if target.offset else ""
             self.body.append(f"{target.buffer}.set({source.buffer}{part}{offset});")
         else:
-            self.loop(target, _Lazy(source.shape, "{0}", (source,)))
+            self.loop(target, Lazy(source.shape, "{0}", (source,)))
 
-    def output(self, value: _View | _Lazy, inputs: list[_View]) -> _View:
+    def output(self, value: View | Lazy, inputs: list[View]) -> View:
         """A buffer that holds the output and nothing else."""
         view = self.view(value)
         own = view.contiguous and view.offset == 0 and view.size == self.sizes[view.buffer]
@@ -333,28 +240,28 @@ class _Printer:
         kernel = self.kernels.setdefault(key, f"k{len(self.kernels)}")
         self.body.append(f"{kernel}({','.join(buffers)});")
 
-    def lazy(self, shape: tuple[int, ...], template: str, arguments: Sequence[Any]) -> _Lazy:
+    def lazy(self, shape: tuple[int, ...], template: str, arguments: Sequence[Any]) -> Lazy:
         """The element-wise expression, with operands' own expressions taken in where each is read once."""
-        operands: list[_View] = []
+        operands: list[View] = []
         pieces = []
         for place, argument in enumerate(arguments):
             once = template.count(f"{{{place}}}") == 1
-            if isinstance(argument, _Lazy) and not (once and math.prod(argument.shape) == math.prod(shape)):
+            if isinstance(argument, Lazy) and not (once and math.prod(argument.shape) == math.prod(shape)):
                 argument = self.view(argument)
-            if isinstance(argument, _Lazy) and argument.shape != shape:
+            if isinstance(argument, Lazy) and argument.shape != shape:
                 argument = self.view(argument)
-            if isinstance(argument, _Lazy):
+            if isinstance(argument, Lazy):
                 names = [f"{{{len(operands) + number}}}" for number in range(len(argument.operands))]
                 pieces.append(argument.template.format(*names))
                 operands += argument.operands
-            elif isinstance(argument, _View):
+            elif isinstance(argument, View):
                 pieces.append(f"{{{len(operands)}}}")
                 operands.append(argument)
             else:
-                pieces.append(_literal(argument))
-        return _Lazy(shape, template.format(*pieces), tuple(operands))
+                pieces.append(literal(argument))
+        return Lazy(shape, template.format(*pieces), tuple(operands))
 
-    def loop(self, target: _View, value: _Lazy) -> None:
+    def loop(self, target: View, value: Lazy) -> None:
         """`target = value`, element by element; over a flat range where all lie in the same order."""
         views = [target, *value.operands]
         flat = all(view.size == 1 or (view.contiguous and view.size == target.size) for view in views)
@@ -362,7 +269,7 @@ class _Printer:
             views = [view.replace((view.size,), (1,)) for view in views]
         shape = views[0].shape
         self.emit(
-            _nest(
+            nest(
                 shape,
                 lambda names: (
                     views[0].index(shape, names)
@@ -374,18 +281,18 @@ class _Printer:
 
     # operations that are neither element-wise nor views; each is called with the shape of its result
 
-    def _permute(self, shape: tuple[int, ...], view: _View, dims: list[int]) -> _View:
+    def _permute(self, shape: tuple[int, ...], view: View, dims: list[int]) -> View:
         return view.replace(shape, [view.strides[dim] for dim in dims])
 
-    def _transpose(self, shape: tuple[int, ...], view: _View, first: int, second: int) -> _View:
+    def _transpose(self, shape: tuple[int, ...], view: View, first: int, second: int) -> View:
         strides = list(view.strides)
         strides[first], strides[second] = strides[second], strides[first]
         return view.replace(shape, strides)
 
-    def _t(self, shape: tuple[int, ...], view: _View) -> _View:
+    def _t(self, shape: tuple[int, ...], view: View) -> View:
         return view.replace(shape, view.strides[::-1])
 
-    def _expand(self, shape: tuple[int, ...], view: _View, _: list[int]) -> _View:
+    def _expand(self, shape: tuple[int, ...], view: View, _: list[int]) -> View:
         pad = len(shape) - len(view.shape)
         kept = [
             stride if size == wanted else 0
@@ -393,7 +300,7 @@ class _Printer:
         ]
         return view.replace(shape, [0] * pad + kept)
 
-    def _select(self, shape: tuple[int, ...], view: _View, dim: int, index: int) -> _View:
+    def _select(self, shape: tuple[int, ...], view: View, dim: int, index: int) -> View:
         dim %= len(view.shape)
         strides = view.strides[:dim] + view.strides[dim + 1 :]
         return view.replace(shape, strides, index % view.shape[dim] * view.strides[dim])
@@ -401,20 +308,18 @@ class _Printer:
     def _slice(
         self,
         shape: tuple[int, ...],
-        view: _View,
+        view: View,
         dim: int = 0,
         start: int | None = None,
         _: int = 0,
         step: int = 1,
-    ) -> _View:
+    ) -> View:
         dim %= len(view.shape)
         first = range(view.shape[dim])[start or 0 :].start
         strides = [stride * (step if axis == dim else 1) for axis, stride in enumerate(view.strides)]
         return view.replace(shape, strides, first * view.strides[dim])
 
-    def _split_with_sizes(
-        self, _: tuple[int, ...], view: _View, sizes: list[int], dim: int = 0
-    ) -> list[_View]:
+    def _split_with_sizes(self, _: tuple[int, ...], view: View, sizes: list[int], dim: int = 0) -> list[View]:
         dim %= len(view.shape)
         pieces, start = [], 0
         for size in sizes:
@@ -423,19 +328,19 @@ class _Printer:
             start += size
         return pieces
 
-    def _cat(self, shape: tuple[int, ...], pieces: list[_View | _Lazy], dim: int = 0) -> _View:
+    def _cat(self, shape: tuple[int, ...], pieces: list[View | Lazy], dim: int = 0) -> View:
         target, start = self.new(shape), 0
         dim %= len(shape)
         for piece in pieces:
             part = target.replace(piece.shape, target.strides, start * target.strides[dim])
-            if isinstance(piece, _Lazy):
+            if isinstance(piece, Lazy):
                 self.loop(part, piece)
             else:
                 self.copy(piece, part)
             start += piece.shape[dim]
         return target
 
-    def _stack(self, shape: tuple[int, ...], pieces: list[_View | _Lazy], dim: int = 0) -> _View:
+    def _stack(self, shape: tuple[int, ...], pieces: list[View | Lazy], dim: int = 0) -> View:
         dim %= len(shape)
         views = [self.view(piece) for piece in pieces]
         if len(views) == 1:
@@ -449,17 +354,17 @@ class _Printer:
         ]
         return self._cat(shape, list(longer), dim)
 
-    def _index(self, shape: tuple[int, ...], view: _View, indices: list[_View | None]) -> _View:
+    def _index(self, shape: tuple[int, ...], view: View, indices: list[View | None]) -> View:
         if len(indices) != 1 or indices[0] is None:
             raise NotImplementedError("only an index tensor over the first axis has a case.")
         return self._gather_rows(shape, view, indices[0])
 
-    def _index_select(self, shape: tuple[int, ...], view: _View, dim: int, index: _View) -> _View:
+    def _index_select(self, shape: tuple[int, ...], view: View, dim: int, index: View) -> View:
         if dim:
             raise NotImplementedError(f"index_select over axis {dim} has no case; transpose first.")
         return self._gather_rows(shape, view, index)
 
-    def _gather_rows(self, shape: tuple[int, ...], view: _View, index: _View) -> _View:
+    def _gather_rows(self, shape: tuple[int, ...], view: View, index: View) -> View:
         target, axes = self.new(shape), len(index.shape)
 
         def statement(names: list[str]) -> str:
@@ -467,28 +372,28 @@ class _Printer:
             rest = view.replace(view.shape[1:], view.strides[1:]).terms(shape[axes:], names[axes:])
             return f"{target.index(shape, names)}={view.at([row, *rest])}"
 
-        self.emit(_nest(shape, statement))
+        self.emit(nest(shape, statement))
         return target
 
     def _sum(
-        self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any, **__: Any
-    ) -> _View:
+        self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any, **__: Any
+    ) -> View:
         return self.fold(shape, view, dims, "{0}", "{0}")
 
     def _mean(
-        self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any, **__: Any
-    ) -> _View:
+        self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any, **__: Any
+    ) -> View:
         return self.fold(shape, view, dims, "{0}", f"{{0}}/{view.size // max(1, math.prod(shape))}")
 
-    def _amin(self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any) -> _View:
+    def _amin(self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any) -> View:
         return self.fold(shape, view, dims, "{0}", "{0}", "Infinity", "Math.min({0},{1})")
 
-    def _amax(self, shape: tuple[int, ...], view: _View, dims: list[int] | None = None, *_: Any) -> _View:
+    def _amax(self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any) -> View:
         return self.fold(shape, view, dims, "{0}", "{0}", "-Infinity", "Math.max({0},{1})")
 
     def _linalg_vector_norm(
-        self, shape: tuple[int, ...], view: _View, order: float = 2, dims: list[int] | None = None, *_: Any
-    ) -> _View:
+        self, shape: tuple[int, ...], view: View, order: float = 2, dims: list[int] | None = None, *_: Any
+    ) -> View:
         if order != 2:
             raise NotImplementedError(f"a vector norm of order {order} has no case; only 2 has.")
         return self.fold(shape, view, dims, "{0}*{0}", "Math.sqrt({0})")
@@ -496,19 +401,19 @@ class _Printer:
     def fold(
         self,
         shape: tuple[int, ...],
-        view: _View,
+        view: View,
         dims: list[int] | None,
         term: str,
         result: str,
         start: str = "0",
         combine: str = "{0}+{1}",
-    ) -> _View:
+    ) -> View:
         """`term` of every element, combined over `dims`, in four parts where the innermost range allows."""
         rank = len(view.shape)
         summed = {dim % rank for dim in dims} if dims else set(range(rank))
         kept, over = [dim for dim in range(rank) if dim not in summed], sorted(summed)
         target = self.new(shape).replace(
-            [view.shape[dim] for dim in kept], _contiguous([view.shape[d] for d in kept])
+            [view.shape[dim] for dim in kept], contiguous_strides([view.shape[d] for d in kept])
         )
         inner = view.replace([view.shape[d] for d in over], [view.strides[d] for d in over])
         if inner.contiguous:
@@ -533,24 +438,24 @@ class _Printer:
 
             total = reduce(lambda left, right: combine.format(left, right), parts)
             end = f"{target.index(target.shape, names)}={result.format(f'({total})')}"
-            return f"{begin};{_nest(inner.shape, add, lanes, 'j')}{end}"
+            return f"{begin};{nest(inner.shape, add, lanes, 'j')}{end}"
 
-        self.emit(_nest(target.shape, statement))
-        return target.replace(shape, _contiguous(shape))
+        self.emit(nest(target.shape, statement))
+        return target.replace(shape, contiguous_strides(shape))
 
-    def _log_softmax(self, shape: tuple[int, ...], view: _View, dim: int, *_: Any) -> _View:
+    def _log_softmax(self, shape: tuple[int, ...], view: View, dim: int, *_: Any) -> View:
         return self.softmax(shape, view, dim, "{0}-m-l", "const l=Math.log(s);")
 
-    def _softmax(self, shape: tuple[int, ...], view: _View, dim: int, *_: Any) -> _View:
+    def _softmax(self, shape: tuple[int, ...], view: View, dim: int, *_: Any) -> View:
         return self.softmax(shape, view, dim, "Math.exp({0}-m)/s", "")
 
-    def softmax(self, shape: tuple[int, ...], view: _View, dim: int, result: str, before: str) -> _View:
+    def softmax(self, shape: tuple[int, ...], view: View, dim: int, result: str, before: str) -> View:
         dim %= len(shape)
         target, width = self.new(shape), shape[dim]
         others = [size for axis, size in enumerate(shape) if axis != dim]
 
         def statement(names: list[str]) -> str:
-            def at(which: _View, place: str) -> str:
+            def at(which: View, place: str) -> str:
                 return which.index(shape, [*names[:dim], place, *names[dim:]])
 
             values = [f"const v{place}={at(view, str(place))};" for place in range(width)]
@@ -559,29 +464,29 @@ class _Printer:
             ends = [f"{at(target, str(place))}={result.format(f'v{place}')};" for place in range(width)]
             return "".join([*values, top, total, before, *ends])
 
-        self.emit(_nest(others, statement))
+        self.emit(nest(others, statement))
         return target
 
     def _log_softmax_backward_data(
-        self, shape: tuple[int, ...], grad: _View, output: _View, dim: int, *_: Any
-    ) -> _View:
+        self, shape: tuple[int, ...], grad: View, output: View, dim: int, *_: Any
+    ) -> View:
         dim %= len(shape)
         total = self._sum((*shape[:dim], 1, *shape[dim + 1 :]), grad, [dim])
         return self.view(self.lazy(shape, "({0}-Math.exp({1})*{2})", [grad, output, total]))
 
-    def _mm(self, shape: tuple[int, ...], left: _View, right: _View) -> _View:
+    def _mm(self, shape: tuple[int, ...], left: View, right: View) -> View:
         return self.product(shape, left, right, None)
 
-    def _addmm(self, shape: tuple[int, ...], bias: _View, left: _View, right: _View) -> _View:
+    def _addmm(self, shape: tuple[int, ...], bias: View, left: View, right: View) -> View:
         return self.product(shape, left, right, bias)
 
-    def _bmm(self, shape: tuple[int, ...], left: _View, right: _View) -> _View:
+    def _bmm(self, shape: tuple[int, ...], left: View, right: View) -> View:
         return self.product(shape, left, right, None)
 
-    def _baddbmm(self, shape: tuple[int, ...], bias: _View, left: _View, right: _View) -> _View:
+    def _baddbmm(self, shape: tuple[int, ...], bias: View, left: View, right: View) -> View:
         return self.product(shape, left, right, bias)
 
-    def product(self, shape: tuple[int, ...], left: _View, right: _View, bias: _View | None) -> _View:
+    def product(self, shape: tuple[int, ...], left: View, right: View, bias: View | None) -> View:
         """A matrix product, or one for each entry of a leading axis."""
         target = self.new(shape)
         if right.strides[-1] != 1 and right.shape[-2] < 8:
@@ -595,7 +500,7 @@ class _Printer:
             self.matrix_product(*views, adds=bias is not None)
         return target
 
-    def matrix_product(self, left: _View, right: _View, target: _View, adds: bool) -> None:
+    def matrix_product(self, left: View, right: View, target: View, adds: bool) -> None:
         (m, k), n = left.shape, right.shape[1]
         strides = (left.strides[0], left.strides[1]), (right.strides[0], right.strides[1])
         job = wasm.Product(m, k, n, *strides, adds)
@@ -611,15 +516,15 @@ class _Printer:
             f"for(let q=0;q<{k};q++)s+={terms};{entry}=s;}}"
         )
 
-    def _linspace(self, shape: tuple[int, ...], start: Any, end: Any, *_: Any, **__: Any) -> _View:
+    def _linspace(self, shape: tuple[int, ...], start: Any, end: Any, *_: Any, **__: Any) -> View:
         (steps,) = shape
         ramp = self.constant(torch.linspace(0, 1, steps, dtype=torch.float64))
         # torch's own two halves: each is exact at its end
         half = "({2}<0.5?{0}+({1}-{0})*{2}:{1}-({1}-{0})*(1-{2}))"
-        arguments = [self.view(each) if isinstance(each, _Lazy) else each for each in (start, end)]
+        arguments = [self.view(each) if isinstance(each, Lazy) else each for each in (start, end)]
         return self.view(self.lazy(shape, half, [*arguments, ramp]))
 
-    def _linalg_qr(self, _: tuple[int, ...], view: _View, mode: str = "reduced") -> list[_View]:
+    def _linalg_qr(self, _: tuple[int, ...], view: View, mode: str = "reduced") -> list[View]:
         """Householder reflections with LAPACK's signs."""
         size = view.shape[0]
         if view.shape != (size, size):
@@ -639,60 +544,6 @@ class _Printer:
             "for(let i=c+1;i<n;i++)R[i*n+c]=0;}"
         )
         return [q, r]
-
-
-def _element_expression(
-    kind: str, overload: str, arguments: list[Any], keywords: dict[str, Any]
-) -> tuple[str, list[Any]] | None:
-    """The template of an element-wise operation and its operands, or None for any other."""
-    if kind in ("add", "sub") and keywords.get("alpha", 1) != 1:
-        sign = "+" if kind == "add" else "-"
-        return f"({{0}}{sign}{_literal(keywords['alpha'])}*{{1}})", arguments[:2]
-    if kind == "pow" and arguments[1] in (0.5, 2):
-        return ("Math.sqrt({0})" if arguments[1] == 0.5 else "({0}*{1})"), [arguments[0]] * 2
-    if kind == "addcmul":
-        return f"({{0}}+{_literal(keywords.get('value', 1))}*{{1}}*{{2}})", arguments
-    if kind == "clamp":
-        low, high = [*arguments, None, None][1:3]
-        text = "{0}" if low is None else f"Math.max({{0}},{_literal(low)})"
-        return (text if high is None else f"Math.min({text},{_literal(high)})"), arguments[:1]
-    if kind == "nan_to_num":
-        largest = torch.finfo(torch.float64).max
-        given = zip([*arguments[1:], None, None, None], (0, largest, -largest), strict=False)
-        nan, above, below = (_literal(default if each is None else each) for each, default in given)
-        return f"({{0}}!=={{0}}?{nan}:{{0}}===Infinity?{above}:{{0}}===-Infinity?{below}:{{0}})", arguments[
-            :1
-        ]
-    if kind == "div" and keywords.get("rounding_mode") is not None:
-        return f"Math.{keywords['rounding_mode']}({{0}}/{{1}})", arguments[:2]
-    return (_ELEMENTWISE[kind], arguments) if kind in _ELEMENTWISE else None
-
-
-def _nest(
-    shape: Sequence[int], statement: Callable[[list[str]], str], last_step: int = 1, letter: str = "i"
-) -> str:
-    """Loops over `shape` around `statement(names)`; an axis of length 1 gets no loop."""
-    live = [axis for axis, size in enumerate(shape) if size != 1]
-    names = [f"{letter}{axis}" if axis in live else "0" for axis in range(len(shape))]
-    text = ""
-    for axis in live:
-        step = f"+={last_step}" if axis == live[-1] and last_step > 1 else "++"
-        text += f"for(let {names[axis]}=0;{names[axis]}<{shape[axis]};{names[axis]}{step})"
-    return text + "{" + statement(names) + ";}"
-
-
-def _literal(number: float | bool) -> str:
-    number = float(number)
-    if number.is_integer() and 0 <= number < 1e15 and str(number) != "-0.0":
-        return str(int(number))
-    text = (
-        "NaN"
-        if math.isnan(number)
-        else ("-" if number < 0 else "") + "Infinity"
-        if math.isinf(number)
-        else repr(number)
-    )
-    return f"({text})" if text.startswith("-") else text
 
 
 def _is_float(node: Any) -> bool:
