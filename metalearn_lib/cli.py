@@ -160,7 +160,9 @@ def _add_pdf(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Build the book as one page, and print it with Chromium, Chrome or Edge. METALEARN_PROFILE "
         "says with which parameters the notebooks run.",
     )
-    parser.add_argument("--out", default="book.pdf", metavar="FILE", help="where to write it (default: book.pdf)")
+    parser.add_argument(
+        "--out", default="book.pdf", metavar="FILE", help="where to write it (default: book.pdf)"
+    )
     parser.add_argument("--root", metavar="DIR", help="the repository (default: the one you are in)")
     parser.set_defaults(run=_run_pdf)
 

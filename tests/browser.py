@@ -34,7 +34,9 @@ def open_browser() -> Iterator[Any]:
             browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         except Error as error:
             if path is None and "Executable doesn't exist" in str(error):
-                reason = f"no browser: none of {', '.join(_NAMES)}, and `playwright install chromium` was not run"
+                reason = (
+                    f"no browser: none of {', '.join(_NAMES)}, and `playwright install chromium` was not run"
+                )
                 if os.environ.get("METALEARN_REQUIRE_BROWSER"):
                     pytest.fail(reason)
                 pytest.skip(reason)

@@ -45,7 +45,9 @@ class ShiftExplorerDirective(SphinxDirective):
         from metalearn_lib.web import ShiftExplorer  # imports torch
 
         if "shift-explorer" in self.env.temp_data:
-            raise ExtensionError(f"{self.env.docname}: a page has room for one shift-explorer; remove the other")
+            raise ExtensionError(
+                f"{self.env.docname}: a page has room for one shift-explorer; remove the other"
+            )
         self.env.temp_data["shift-explorer"] = True
         plots.use_style()
         explorer = ShiftExplorer(**self.options)
@@ -53,5 +55,7 @@ class ShiftExplorerDirective(SphinxDirective):
         told = ", ".join(f"{name} {value}" for name, value in explorer.settings.items())
         alternative = f"Loss, learning rate, gradient norm and weight norm of both rules, drawn for {told}."
         image = f'<img class="explorer-picture" alt="{alternative}" src="data:image/png;base64,{picture}">'
-        body = f'{explorer.html()}{image}<noscript><style>.explorer-picture{{display:block}}</style></noscript>'
+        body = (
+            f"{explorer.html()}{image}<noscript><style>.explorer-picture{{display:block}}</style></noscript>"
+        )
         return [nodes.raw("", f'<div class="explorer">{body}</div>', format="html")]

@@ -26,7 +26,9 @@ def find_browser() -> str:
     for name in BROWSERS:
         if path := shutil.which(name):
             return path
-    raise PdfError(f"no browser can print the book: install Chromium, Chrome or Edge; tried {', '.join(BROWSERS)}")
+    raise PdfError(
+        f"no browser can print the book: install Chromium, Chrome or Edge; tried {', '.join(BROWSERS)}"
+    )
 
 
 def make_pdf(out: Path, root: Path | None = None) -> None:

@@ -23,6 +23,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_kernel_scripts, priority=900)
     app.add_html_math_renderer("mathml", (write_math, None), (write_equation, None))
     app.add_directive("shift-explorer", ShiftExplorerDirective)
+    app.connect("html-page-context", mend_lists)
     app.connect("build-finished", fail_on_warnings, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -58,6 +59,14 @@ def drop_kernel_scripts(app: Sphinx, page: str, template: str, context: dict[str
         for script in context.get("script_files", [])
         if "thebe" not in f"{script.filename}{script.attributes.get('body')}".lower()
     ]
+
+
+def mend_lists(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
+    """Take the role of a list from citations, whose children are no list items to a screen reader."""
+    if body := context.get("body"):
+        context["body"] = body.replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
 
 
 def fail_on_warnings(app: Sphinx, exception: Exception | None) -> None:
