@@ -143,3 +143,12 @@ def test_each_link_to_a_setting_moves_the_explorer(visit: Any) -> None:
         assert float(wanted["severity"]) == pytest.approx(
             float(page.locator("[data-out=severity]").inner_text().lstrip("× "))
         )
+
+
+def test_on_paper_the_explorer_is_a_picture(visit: Any) -> None:
+    page = visit("index.html").page
+    page.locator(".sx").wait_for()
+    assert not page.locator(".explorer-picture").is_visible()
+    page.emulate_media(media="print")
+    assert page.locator(".explorer-picture").is_visible()
+    assert not page.locator(".sx").is_visible()
