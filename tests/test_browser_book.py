@@ -152,3 +152,20 @@ def test_on_paper_the_explorer_is_a_picture(visit: Any) -> None:
     page.emulate_media(media="print")
     assert page.locator(".explorer-picture").is_visible()
     assert not page.locator(".sx").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("task A itself", r"SGD: crossed.*Meta-optimizer: crossed"),
+        ("a hundredth", r"SGD: not across.*Meta-optimizer: crossed"),
+        ("eight times", r"SGD: diverged.*Meta-optimizer: not across"),
+        ("Adam as the rival", r"Adam: crossed at step 2\d\. Meta-optimizer: crossed at step 3\d"),
+    ],
+)
+def test_the_prose_is_right_about_the_setting_it_links_to(visit: Any, words: str, told: str) -> None:
+    page = visit("index.html").page
+    page.locator("article a[href^='#shift=']", has_text=words).click()
+    page.wait_for_function(
+        "told => new RegExp(told).test(document.querySelector('[data-out=status]').innerText)", arg=told
+    )
