@@ -22,7 +22,7 @@ from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
 from metalearn_lib.rates import Rate
 from metalearn_lib.tasks import TaskFamily
-from metalearn_lib.trees import stack
+from metalearn_lib.trees import put, stack, twice
 from metalearn_lib.types import Info, Seeds
 
 CHUNK = 32
@@ -52,6 +52,17 @@ class Instances(NamedTuple):
         """Some of the tasks, or some of them several times; the table is shared, not copied."""
         test = Batch(self.test.x[tasks], self.test.target[tasks])
         return Instances(self.table, self.order[tasks], self.params[tasks], test)
+
+    def replace(self, tasks: Tensor, others: Instances) -> Instances:
+        """These instances with `others` in the place of `tasks`, whose rows of the table they take over."""
+        rows = len(self.table) // len(self.params)
+        moved = (tasks - torch.arange(len(tasks))) * rows
+        places = (tasks[:, None] * rows + torch.arange(rows)).flatten()
+        return Instances(
+            self.table.index_copy(0, places, others.table),
+            self.order.index_copy(0, tasks, others.order + moved[:, None, None]),
+            *put((self.params, self.test), tasks, (others.params, others.test)),
+        )
 
     def batch(self, step: int, tasks: Tensor | slice = slice(None)) -> Batch:
         """The minibatch of each task, or of some `tasks`, at `step`."""
@@ -138,10 +149,15 @@ class InnerLoop:
     def iterate(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[InnerState, Info]]:
-        """Step through `[start, stop)` of the instances' order, and yield after each step."""
+        """Step through `[start, stop)` of the instances' order, and yield after each step.
+
+        A `state` of twice as many runs as there are instances holds antithetic arms, which share their minibatches.
+        """
         state = self.init(instances.params) if state is None else state
+        arms = len(state.params) // len(instances.params)
         for step in range(start, instances.num_steps if stop is None else stop):
-            state, info = self.step(state, instances.batch(step))
+            batch = instances.batch(step)
+            state, info = self.step(state, batch if arms == 1 else twice(batch))
             yield state, info
 
     def unroll(
