@@ -28,12 +28,16 @@ class Backpropagation(Estimator):
         truncation_length: inner steps of a truncation; it divides the horizon. `None` is the whole horizon.
 
     Raises:
-        ValueError: when the truncation does not divide the horizon.
+        ValueError: when the truncation does not divide the horizon, or is a single step.
 
     References: Werbos (1990) [werbos1990backpropagation]; Metz et al. (2019) [metz2019understanding].
     """
 
     truncation_length: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.truncation_length == 1:
+            raise ValueError("truncation_length=1 ends before any action shows in a loss; use 2 or more.")
 
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
