@@ -20,7 +20,9 @@ from metalearn_lib.directions import Adam, Direction, Gradient
 from metalearn_lib.inner_loop import CHUNK, InnerLoop, Instances, draw_instances
 from metalearn_lib.learners import MLP
 from metalearn_lib.rates import Constant, Rate
-from metalearn_lib.tasks import TaskFamily
+from metalearn_lib.shifts import make_shift
+from metalearn_lib.statistics import Interval, restricted_speedup
+from metalearn_lib.tasks import Digits, GaussianMixture, TaskFamily
 from metalearn_lib.trees import take
 from metalearn_lib.types import Seeds
 
@@ -28,7 +30,7 @@ REFERENCE_RATES = (1e-3, 1e-2, 1e-1)
 CAP_FACTOR = 8
 _REFERENCE_CADENCE = 4
 _COARSE, _FINE = 0.5, 0.25  # decades between rates of the tuning grid
-_GRID = (-4.0, 1.5)  # decades
+_GRID = (-6.0, 2.0)  # decades
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def tune(cell: Cell, direction: Direction, seeds: Seeds) -> float:
 
     Raises:
         ValueError: for seeds whose role is not `"tune"`.
-        RuntimeError: when the best rate lies at an end of the grid, 10^-4 to 10^1.5.
+        RuntimeError: when the best rate lies at an end of the grid, 10^-6 to 10^2.
     """
     seeds.require("tune")
     target = set_target(cell, seeds)
@@ -217,6 +219,26 @@ def tune(cell: Cell, direction: Direction, seeds: Seeds) -> float:
     return 10 ** float(race((best - _FINE, best + _FINE)))
 
 
+def home_cell() -> Cell:
+    """Task A: the family that everything is tuned and meta-trained on."""
+    return Cell("task A", GaussianMixture())
+
+
+def shifted_cell(shift_family: str, severity: float) -> Cell:
+    """Task B: task A's family under a shift.
+
+    Raises:
+        ValueError: for an unknown shift, or a severity out of its range.
+    """
+    return Cell(f"{shift_family} {severity:g}", make_shift(shift_family, home_cell().family, severity))
+
+
+def standard_cells() -> list[Cell]:
+    """Task A, its geometric shifts, and one real data set."""
+    shifts = [("translate", 2), ("translate", 4), ("scale", 0.25), ("scale", 4), ("anisotropy", 16)]
+    return [home_cell(), *(shifted_cell(*shift) for shift in shifts), Cell("digits", Digits())]
+
+
 class CellResult(NamedTuple):
     """One cell's outcomes, method by method, on the same instances."""
 
@@ -225,6 +247,14 @@ class CellResult(NamedTuple):
     oracle_lr: float
     """SGD's rate re-tuned on this cell"""
     outcomes: dict[str, Outcome]
+
+    def speedup(self, method: str, baseline: str = "SGD") -> Interval:
+        """How many times sooner `method` crosses than `baseline`."""
+        return restricted_speedup(self.outcomes[baseline].steps, self.outcomes[method].steps)
+
+    def mean_epochs(self, method: str) -> float:
+        """Restricted mean of fractional epochs to the threshold."""
+        return float(self.outcomes[method].steps.mean() / self.cell.steps_per_epoch)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Generator, Tensor
 
 from metalearn_lib.files import atomic_path
@@ -158,7 +158,7 @@ def shipped() -> list[str]:
 def save_theta(path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any]) -> None:
     """Write meta-parameters and their card, whole or not at all."""
     with atomic_path(path) as partial:
-        save_file({"theta": theta.contiguous()}, partial, {"card": json.dumps(card, sort_keys=True)})
+        partial.write_bytes(save({"theta": theta.contiguous()}, {"card": json.dumps(card, sort_keys=True)}))
 
 
 def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:

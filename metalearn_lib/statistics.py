@@ -85,3 +85,15 @@ def headroom_captured(baseline: NDArray, method: NDArray, oracle: NDArray) -> fl
     """
     room = log_ratios(baseline, oracle).mean()
     return float(log_ratios(baseline, method).mean() / room) if room >= np.log(1.2) else float("nan")
+
+
+def describe(method: str, baseline: str, speedup: Interval) -> str:
+    """The sentence of the verdict: who, how many times as fast, and what may be said of it."""
+    told = {
+        "better": "sooner",
+        "worse": "later",
+        "equivalent": "neither sooner nor later by more than a tenth",
+        "inconclusive": "and the interval allows no verdict",
+    }[verdict(speedup)]
+    ratio = f"{speedup.value:.2f} times as fast as {baseline} (95 % interval {speedup.low:.2f} to {speedup.high:.2f})"
+    return f"{method} crosses {ratio}: {told}."

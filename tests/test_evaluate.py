@@ -81,7 +81,7 @@ def test_tuning_finds_the_best_rate_of_the_whole_grid():
         return np.log(steps_to_threshold(loop, instances, target).steps).mean()
 
     best = tune(CELL, Gradient(), seeds)
-    costs = {decade: cost(decade) for decade in np.arange(-4, 1.75, 0.5)}
+    costs = {decade: cost(decade) for decade in np.arange(-6, 2.25, 0.5)}
     half = min(costs, key=costs.get)
     around = min((half - 0.25, half, half + 0.25), key=cost)
     assert best == pytest.approx(10**around)

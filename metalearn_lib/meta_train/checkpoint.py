@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from metalearn_lib.files import atomic_path
@@ -23,9 +23,10 @@ class CheckpointError(ValueError):
 def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors and JSON facts, whole or not at all."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": _FORMAT, "digest": _digest(tensors), "facts": json.dumps(facts)}
+    told = json.dumps(facts)
+    metadata = {"format": _FORMAT, "digest": _digest(tensors, told), "facts": told}
     with atomic_path(path) as partial:
-        save_file(tensors, partial, metadata)
+        partial.write_bytes(save(tensors, metadata))
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -44,13 +45,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads(metadata["facts"])
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
         raise CheckpointError(f"{path} is no checkpoint, or is damaged ({fault}); {remedy}.") from fault
-    if metadata.get("digest") != _digest(tensors):
-        raise CheckpointError(f"{path} is damaged: its tensors are not those that were written; {remedy}.")
+    if metadata.get("digest") != _digest(tensors, metadata["facts"]):
+        raise CheckpointError(f"{path} is damaged: it does not hold what was written; {remedy}.")
     return tensors, facts
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         digest.update(tensors[name].numpy().tobytes())

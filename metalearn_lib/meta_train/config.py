@@ -88,7 +88,7 @@ class MetaTrainConfig:
     horizon: int = 96
     batch_size: int = 128
     outer_steps: int = 400
-    outer_lr: float = 0.05
+    outer_lr: float = 0.1
     sigma: float = 0.1
     hidden: int = 16
     max_nonfinite: float = 0.75

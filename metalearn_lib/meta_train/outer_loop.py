@@ -21,7 +21,7 @@ from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
-from metalearn_lib.meta_train.workers import Group, stop_request, worker_group
+from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
 from metalearn_lib.trees import fill, leaves
 from metalearn_lib.types import Seeds
 
@@ -124,8 +124,15 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
         # where runs go on, a chunk keeps the set-up of outer step 0
         problems = {chunk: config.problem(chunk, config.set_up(0, chunk, config.generator(0, chunk + 1))) for chunk in mine}
         states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
+        tensors = None
         if keeping.resume and keeping.checkpoint is not None and Path(keeping.checkpoint).exists():
             tensors, run = _load(config, keeping)
+        seen = [int(step) for step in group.gather(torch.tensor([run.outer_step]))]
+        if len(set(seen)) > 1:
+            raise CheckpointError(
+                f"workers see {keeping.checkpoint} at outer steps {seen}; put it on a file system that all of them share."
+            )
+        if tensors is not None:
             for name, tensor in {"theta": theta, **moments}.items():
                 tensor.copy_(tensors[name])
             for chunk, state in states.items():
@@ -273,24 +280,54 @@ def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128
 
 
 def meta_train_best(
-    config: MetaTrainConfig, num_seeds: int, workers: int | None = None, progress: bool = True
+    config: MetaTrainConfig,
+    num_seeds: int,
+    workers: int | None = None,
+    progress: bool = True,
+    runs: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
 ) -> tuple[Trained, list[Trained]]:
     """Train with meta-seeds `config.seed` and those after it; the best on *validation* tasks, and all of them.
 
-    Meta-seeds run side by side, a process to each. The card of the best names every seed's validation loss, and counts
-    what the discarded ones cost too.
+    Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the workers. The
+    card of the best names every seed's validation loss, and counts what the discarded ones cost too.
+
+    Args:
+        workers: processes; the machine's cores by default.
+        runs: a folder that keeps each meta-seed's checkpoint, log and TensorBoard files.
+        resume: go on from the checkpoints in `runs`.
+        tensorboard: whether to write TensorBoard's files, under `runs`.
+
+    Raises:
+        ValueError: for fewer than one seed or worker, or TensorBoard without `runs`.
     """
+    if num_seeds < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"num_seeds={num_seeds}, workers={workers}: both must be 1 or more.")
+    if tensorboard and runs is None:
+        raise ValueError("tensorboard needs a folder; pass runs=...")
     configs = [replace(config, seed=config.seed + offset) for offset in range(num_seeds)]
-    workers = min(workers or available_cores(), num_seeds)
-    if workers == 1:
-        runs = [meta_train(each, progress) for each in configs]
+
+    def arguments(each: MetaTrainConfig, progress: bool, workers: int) -> tuple[Any, ...]:
+        kept = (None, 25, resume, None, None)
+        if runs is not None:
+            here = Path(runs) / f"seed-{each.seed}"
+            writer = here.with_suffix(".tensorboard") if tensorboard else None
+            kept = (here.with_suffix(".checkpoint"), 25, resume, here.with_suffix(".jsonl"), writer)
+        return (each, progress, workers, *kept)
+
+    workers = workers or available_cores()
+    if num_seeds == 1 or workers == 1 or in_torchrun():
+        inside = min(workers, len(config.chunks))
+        trained = [meta_train(*arguments(each, progress, inside)) for each in configs]
     else:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            runs = list(pool.map(meta_train, configs, [progress and not i for i in range(num_seeds)]))
-    losses = [validation_loss(config, run.theta) for run in runs]
-    best = runs[min(range(num_seeds), key=losses.__getitem__)]
+        with ProcessPoolExecutor(min(workers, num_seeds), mp_context=get_context("spawn")) as pool:
+            tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
+            trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
+    losses = [validation_loss(config, run.theta) for run in trained]
+    best = trained[min(range(num_seeds), key=losses.__getitem__)]
     card = best.card | {
         "validation_loss": {str(each.seed): loss for each, loss in zip(configs, losses, strict=True)},
-        "gradient_evaluations_all_seeds": sum(run.card["gradient_evaluations"] for run in runs),
+        "gradient_evaluations_all_seeds": sum(run.card["gradient_evaluations"] for run in trained),
     }
-    return best._replace(card=card), runs
+    return best._replace(card=card), trained

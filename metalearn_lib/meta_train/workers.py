@@ -70,6 +70,11 @@ def _peers() -> Iterator[None]:
         raise PeerLost(f"another worker does not answer: {error}") from error
 
 
+def in_torchrun() -> bool:
+    """Whether torchrun started this process, and so made the group."""
+    return dist.is_torchelastic_launched()
+
+
 @contextmanager
 def worker_group(workers: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Group]:
     """Join the group that torchrun made, or start `workers - 1` processes beside this one, which is rank 0.
@@ -79,7 +84,7 @@ def worker_group(workers: int, work: Callable[..., Any], arguments: tuple[Any, .
     Raises:
         WorkerFailed: when a started process dies; the message holds its traceback, or the signal that killed it.
     """
-    if dist.is_torchelastic_launched():
+    if in_torchrun():
         dist.init_process_group("gloo", timeout=_TIMEOUT)
         try:
             yield Group(dist.get_rank(), dist.get_world_size())

@@ -1,0 +1,161 @@
+"""One function per figure: data in, Axes out. Captions speak, so figures bear no titles.
+
+Grounds are transparent and inks mid-grey, so that one file is legible on a light page and on a dark one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from metalearn_lib.evaluate import CellResult
+from metalearn_lib.statistics import EQUIVALENCE, Interval
+from metalearn_lib.types import Info
+
+COLOURS = {
+    "SGD": "#0072B2",
+    "momentum": "#009E73",
+    "Adam": "#E69F00",
+    "meta-optimizer": "#D55E00",
+    "SGD re-tuned on B": "#7F7F7F",
+    "meta-optimizer, base rate / 100": "#8C3B00",
+    "meta-optimizer, base rate x 100": "#F0A070",
+}
+"""One colour per method through the whole book, from the colour-blind safe set of Okabe and Ito."""
+
+_CLASSES = ("#56B4E9", "#CC79A7", "#B8A600", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#7F7F7F", "#999933", "#AA4499")
+_MARKERS = "osD^vP*X"
+_INK = "#767676"
+WIDTH = 7.2
+"""inches, that of the book's column"""
+
+
+def use_style() -> None:
+    """Set the look of every figure of the book, and draw SVG with the same bytes each time."""
+    mpl.rcParams.update(
+        {
+            "axes.edgecolor": _INK,
+            "axes.grid": True,
+            "axes.labelcolor": _INK,
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "figure.dpi": 100,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "font.size": 11,
+            "grid.alpha": 0.25,
+            "grid.color": _INK,
+            "legend.frameon": False,
+            "legend.labelcolor": _INK,
+            "svg.hashsalt": "metalearn",
+            "text.color": _INK,
+            "xtick.color": _INK,
+            "ytick.color": _INK,
+        }
+    )
+
+
+def speedups(
+    rows: Mapping[str, Mapping[str, Interval]], ax: Axes | None = None, baseline: str = "SGD tuned on A"
+) -> Axes:
+    """Speed-ups with their intervals, a line for each cell and a mark for each method, on a logarithmic axis.
+
+    Args:
+        rows: by the cell's name, by the method's, the speed-up over `baseline`.
+    """
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.6 + 0.55 * len(rows)), layout="constrained")[1]
+    ax.axvspan(1 / EQUIVALENCE, EQUIVALENCE, color=_INK, alpha=0.15, lw=0)
+    ax.axvline(1, color=_INK, lw=0.8)
+    methods = list(next(iter(rows.values())))
+    for place, (method, marker) in enumerate(zip(methods, _MARKERS, strict=False)):
+        values = [row[method] for row in rows.values()]
+        y = np.arange(len(rows)) + 0.2 * (place - (len(methods) - 1) / 2)
+        middle = np.array([value.value for value in values])
+        reach = np.abs(np.array([[value.low, value.high] for value in values]).T - middle)
+        ax.errorbar(middle, y, xerr=reach, fmt=marker, ms=6, color=COLOURS.get(method), label=method, elinewidth=2)
+    ax.set(xscale="log", xlabel=f"times as fast to the threshold as {baseline}", ylim=(len(rows) - 0.5, -0.5))
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))  # type: ignore[attr-defined]
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())  # type: ignore[attr-defined]
+    ax.grid(axis="y", visible=False)
+    ax.figure.legend(loc="outside upper center", ncols=len(methods), handletextpad=0.3)  # type: ignore[call-arg]
+    return ax
+
+
+def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any = None) -> Any:
+    """What the monitor saw: loss, learning rate, gradient norm and weight norm of one instance under each method.
+
+    Args:
+        runs: by the method's name, the info of an unroll of one task, `(1, time)`.
+        threshold: a loss to mark, nats.
+    """
+    axes = plt.subplots(2, 2, figsize=(WIDTH, 4.6), sharex=True, layout="constrained")[1] if axes is None else axes
+    panels = {
+        "loss": "minibatch loss (nats)",
+        "lr": "learning rate",
+        "grad_norm": "gradient norm",
+        "weight_norm": "weight norm",
+    }
+    for ax, (field, label) in zip(np.ravel(axes), panels.items(), strict=True):
+        for method, info in runs.items():
+            values = getattr(info, field)[0].numpy()
+            ax.plot(1 + np.arange(len(values)), values, color=COLOURS.get(method), lw=1.8, label=method)
+        ax.set(ylabel=label, yscale="log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())  # type: ignore[attr-defined]
+        if field == "loss" and threshold is not None:
+            ax.axhline(threshold, color=_INK, ls="--", lw=1)
+    for ax in np.ravel(axes)[2:]:
+        ax.set_xlabel("gradient evaluations")
+    handles, labels = np.ravel(axes)[0].get_legend_handles_labels()
+    np.ravel(axes)[0].figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return axes
+
+
+def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """The part of a cell's instances that have crossed, by epoch; what stays below 1 at the cap has failed."""
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")[1]
+    cap = result.target.cap / result.cell.steps_per_epoch
+    for method in methods or result.outcomes:
+        outcome = result.outcomes[method]
+        epochs = np.sort(outcome.steps[outcome.crossed]) / result.cell.steps_per_epoch
+        part = np.arange(1, len(epochs) + 1) / len(outcome.steps)
+        x, y = np.concatenate([[0], epochs, [cap]]), np.concatenate([[0], part, part[-1:] if len(part) else [0]])
+        ax.step(x, y, where="post", color=COLOURS.get(method), lw=2, label=method)
+    ax.set(xlabel="epochs", ylabel="instances that have crossed", ylim=(-0.02, 1.04), xlim=(0, cap))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
+    ax.figure.legend(loc="outside upper center", ncols=4, handletextpad=0.4)  # type: ignore[call-arg]
+    return ax
+
+
+def points(x: Tensor, y: Tensor, ax: Axes | None = None, label: str = "") -> Axes:
+    """A data set of two features, a colour for each class.
+
+    Args:
+        x: inputs `(points, 2)`.
+        y: labels `(points,)`.
+    """
+    ax = ax or plt.subplots(figsize=(WIDTH / 2, WIDTH / 2), layout="constrained")[1]
+    for each in y.unique().tolist():
+        ax.plot(*x[y == each].T.numpy(), ".", ms=3, alpha=0.7, color=_CLASSES[each % len(_CLASSES)])
+    ax.set(xlabel=f"first feature{label}", ylabel="second feature", aspect="equal")
+    return ax
+
+
+def rate_paths(paths: Mapping[str, Tensor], ax: Axes | None = None) -> Axes:
+    """Learning rates of one method from several starts, `(time,)` each, with the name beside each start."""
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")[1]
+    for (name, path), style in zip(paths.items(), ("--", "-", ":"), strict=False):
+        ax.plot(1 + np.arange(len(path)), path.numpy(), style, color=COLOURS["meta-optimizer"], lw=2, label=name)
+    ax.set(yscale="log", xlabel="gradient evaluations", ylabel="learning rate")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.legend()
+    return ax

@@ -1,0 +1,117 @@
+"""Live controls: a slider moves, SGD and the meta-optimizer train again, the figure is redrawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import clear_output, display
+
+from metalearn_lib import plots
+from metalearn_lib.cores import one_thread
+from metalearn_lib.evaluate import Cell
+from metalearn_lib.inner_loop import InnerLoop
+from metalearn_lib.meta_optimizers import LearnedRate, load_theta
+from metalearn_lib.rates import Constant
+from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.types import Info, Seeds
+
+
+class Duel(NamedTuple):
+    """One instance under SGD and under the meta-optimizer."""
+
+    runs: dict[str, Info]
+    steps: dict[str, int | None]
+    """step at which the held-out loss first stayed below the threshold for two steps; None if it never did"""
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the sliders say.
+
+    Args:
+        shift_family: a name in `SHIFTS`.
+        severity: its severity, in the shift's own unit.
+        base_lr: base learning rate of both methods.
+        seed: the instance.
+        num_steps: steps to train.
+    """
+
+    shift_family: str = "scale"
+    severity: float = 1.0
+    base_lr: float = 1.0
+    seed: int = 0
+    num_steps: int = 120
+
+
+def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None) -> Duel:
+    """Train SGD and the meta-optimizer on the same instance. This computes; `draw` draws.
+
+    The threshold here is a tenth of the way from the better run's best held-out loss to the first loss' prior: quick to
+    compute, and good for a picture. The evaluation's own needs a reference run.
+    """
+    cell = Cell("slider", make_shift(setting.shift_family, family or GaussianMixture(), setting.severity))
+    learner = cell.learner
+    with one_thread(), torch.no_grad():
+        instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
+        rates = {"SGD": Constant(setting.base_lr), "meta-optimizer": LearnedRate(setting.base_lr, theta)}
+        runs, held_out = {}, {}
+        for name, rate in rates.items():
+            infos, losses = [], []
+            for state, info in InnerLoop(learner, rate).iterate(instances):
+                infos.append(info)
+                losses.append(learner.loss(state.params, instances.test))
+            runs[name] = Info(*(torch.stack(field, 1) for field in zip(*infos, strict=True)))
+            held_out[name] = torch.cat(losses).nan_to_num(nan=torch.inf)
+        frequency = instances.test.target.mean(1)
+        prior = float(-torch.special.xlogy(frequency, frequency).sum())
+        best = min(float(losses.min()) for losses in held_out.values())
+    threshold = best + cell.delta * (prior - best)
+    return Duel(runs, {name: _first_pair(losses < threshold) for name, losses in held_out.items()}, threshold)
+
+
+def draw(result: Duel) -> Any:
+    """The four curves of the monitor, and a sentence on who crossed when."""
+    axes = plots.training(result.runs, result.threshold)
+    told = [
+        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}" for name, step in result.steps.items()
+    ]
+    axes[0, 0].figure.supxlabel("   ".join(told), fontsize=11)
+    return axes
+
+
+def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
+    """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
+    theta = load_theta("sgd")[0] if theta is None else theta
+    style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
+    family = ipywidgets.Dropdown(options=list(SHIFTS), value="scale", description="shift", style=style["style"])
+    severity = ipywidgets.FloatLogSlider(value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style)
+    base_lr = ipywidgets.FloatLogSlider(value=1, min=-2, max=2, step=0.25, description="base learning rate", **style)
+    seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **style)
+    output = ipywidgets.Output()
+
+    def redraw(_: Any = None) -> None:
+        shift = SHIFTS[family.value]
+        within = min(max(severity.value, shift.lowest), shift.highest)
+        result = duel(Setting(family.value, within, base_lr.value, seed.value), theta)
+        with output:
+            clear_output(wait=True)
+            axes = draw(result)
+            display(axes[0, 0].figure)
+            plt.close(axes[0, 0].figure)
+
+    for control in (family, severity, base_lr, seed):
+        control.observe(redraw, names="value")
+    redraw()
+    return ipywidgets.VBox([family, severity, base_lr, seed, output])
+
+
+def _first_pair(below: torch.Tensor) -> int | None:
+    """The first step, from 1, after which two evaluations in a row were below."""
+    both = (below[1:] & below[:-1]).nonzero()
+    return int(both[0]) + 1 if len(both) else None

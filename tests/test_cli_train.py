@@ -1,0 +1,50 @@
+import dataclasses
+
+import pytest
+import torch
+
+from metalearn_lib import cli
+from metalearn_lib.meta_optimizers import load_theta
+from metalearn_lib.meta_train import MetaTrainConfig
+
+TINY = "--num-tasks 2 --horizon 4 --batch-size 16 --outer-steps 2 --workers 1".split()
+
+
+def test_train_writes_a_file_that_train_like_gives_again(tmp_path, capsys):
+    first, again = str(tmp_path / "a.safetensors"), str(tmp_path / "b.safetensors")
+    assert cli.main(["train", "--out", first, "--seeds", "2", *TINY]) == 0
+    assert "meta-seed" in capsys.readouterr().out
+    assert cli.main(["train", "--out", again, "--like", first, "--workers", "1"]) == 0
+    assert torch.equal(load_theta(first)[0], load_theta(again)[0])
+    assert load_theta(first)[1] == load_theta(again)[1]
+
+
+def test_every_setting_of_the_config_is_a_flag():
+    fields = {field.name: field.type for field in dataclasses.fields(MetaTrainConfig)}
+    plain = {name: kind.split(" |")[0].split("[")[0] for name, kind in fields.items()}
+    assert {name: kind.__name__ for name, kind in cli._settings().items()} == plain
+
+
+def test_train_takes_up_a_run_where_it_was_left(tmp_path, capsys):
+    out = str(tmp_path / "a.safetensors")
+    estimator = ["--estimator", "pes", "--truncation-length", "2", "--families", "home", "scale", "--vary-setup"]
+    assert cli.main(["train", "--out", out, *TINY, *estimator]) == 0
+    theta = load_theta(out)[0]
+    assert cli.main(["train", "--out", out, *TINY, *estimator]) == 2
+    assert "exists and would be overwritten" in capsys.readouterr().err
+    assert cli.main(["train", "--out", out, "--resume", *TINY, *estimator]) == 0
+    assert torch.equal(load_theta(out)[0], theta)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--horizon", "1"], "horizon=1 leaves no improvement"),
+        (["--seeds", "0"], "num_seeds=0"),
+        (["--like", "nothing"], "'nothing' is neither a file nor a shipped"),
+    ],
+)
+def test_a_bad_setting_ends_with_one_sentence_and_status_2(tmp_path, capsys, arguments, message):
+    assert cli.main(["train", "--out", str(tmp_path / "x.safetensors"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
