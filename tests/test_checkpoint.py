@@ -37,7 +37,12 @@ except KeyboardInterrupt as stop:
 
 
 def start(config: MetaTrainConfig, **keep) -> subprocess.Popen:
-    arguments = json.dumps([asdict(config), {name: str(value) if isinstance(value, Path) else value for name, value in keep.items()}])
+    arguments = json.dumps(
+        [
+            asdict(config),
+            {name: str(value) if isinstance(value, Path) else value for name, value in keep.items()},
+        ]
+    )
     return subprocess.Popen([sys.executable, "-c", SCRIPT, arguments], stderr=subprocess.PIPE, text=True)
 
 
@@ -98,7 +103,9 @@ def test_a_checkpoint_is_not_overwritten_unless_it_is_resumed(tmp_path):
     path = tmp_path / "run"
     meta_train(TINY, progress=False, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(CheckpointError, match="run exists and would be overwritten; resume from it, or name another"):
+    with pytest.raises(
+        CheckpointError, match="run exists and would be overwritten; resume from it, or name another"
+    ):
         meta_train(TINY, progress=False, checkpoint=path)
     assert path.read_bytes() == before
 
@@ -137,7 +144,9 @@ def test_a_saved_theta_is_no_checkpoint(tmp_path):
 def test_another_runs_checkpoint_is_refused_with_what_differs(tmp_path):
     path = tmp_path / "run"
     meta_train(TINY, progress=False, checkpoint=path)
-    with pytest.raises(CheckpointError, match=r"another run's: it has seed=0 and not 1, sigma=0.1 and not 0.2"):
+    with pytest.raises(
+        CheckpointError, match=r"another run's: it has seed=0 and not 1, sigma=0.1 and not 0.2"
+    ):
         meta_train(replace(TINY, seed=1, sigma=0.2), progress=False, checkpoint=path, resume=True)
 
 
@@ -151,12 +160,17 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path):
     path = tmp_path / "run"
     meta_train(replace(TINY), progress=False, checkpoint=path)
     (tmp_path / f".run.{os.getpid() + 1}.partial").write_bytes(b"half of a checkp")
-    assert meta_train(TINY, progress=False, checkpoint=path, resume=True).card["gradient_evaluations"] == 2 * 4 * 6 * 6
+    assert (
+        meta_train(TINY, progress=False, checkpoint=path, resume=True).card["gradient_evaluations"]
+        == 2 * 4 * 6 * 6
+    )
 
 
 def test_training_stops_with_a_sentence_where_too_many_runs_are_no_numbers():
     config = replace(TINY, base_lr=1e6, base_lr_decades=0.0, horizon=12, max_nonfinite=0.5)
-    with pytest.raises(MetaTrainingFailed, match=r"8 of 8 runs of outer step 0 .* max_nonfinite=0.5; lower base_lr"):
+    with pytest.raises(
+        MetaTrainingFailed, match=r"8 of 8 runs of outer step 0 .*max_nonfinite=0.5; lower base_lr"
+    ):
         meta_train(config, progress=False)
 
 

@@ -68,11 +68,19 @@ def test_torchrun_gives_the_theta_of_one_process(tmp_path):
         " outer_steps=3), progress=False)\n"
         "torch.save(trained.theta, sys.argv[1] + __import__('os').environ['RANK'])\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(script),
+    ]
     done = subprocess.run([*command, str(tmp_path / "theta")], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     alone = meta_train(
-        MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=3), progress=False
+        MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=3),
+        progress=False,
     )
     for rank in "01":
         assert torch.equal(torch.load(tmp_path / f"theta{rank}", weights_only=True), alone.theta)
@@ -90,7 +98,9 @@ def waits_at_rank_one(group, *arguments):
 
 def test_a_worker_that_fails_ends_the_run_with_its_traceback():
     with (
-        pytest.raises(WorkerFailed, match=r"(?s)worker 1 failed.*fails_at_rank_one.*ArithmeticError: the reason"),
+        pytest.raises(
+            WorkerFailed, match=r"(?s)worker 1 failed.*fails_at_rank_one.*ArithmeticError: the reason"
+        ),
         engine.worker_group(2, fails_at_rank_one, ()) as group,
     ):
         fails_at_rank_one(group)
@@ -104,12 +114,13 @@ def test_a_worker_that_is_killed_ends_the_run_with_the_signals_name_and_no_hang(
     def kill():
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    with (
-        pytest.raises(WorkerFailed, match=r"worker 1 was killed \(SIGKILL\).*resume from its checkpoint"),
-        engine.worker_group(2, waits_at_rank_one, ()) as group,
-    ):
-        threading.Timer(0.3, kill).start()
-        group.gather(torch.zeros(1))
+    def run():
+        with engine.worker_group(2, waits_at_rank_one, ()) as group:
+            threading.Timer(0.3, kill).start()
+            group.gather(torch.zeros(1))
+
+    with pytest.raises(WorkerFailed, match=r"worker 1 was killed \(SIGKILL\).*resume from its checkpoint"):
+        run()
     assert time.monotonic() - began < 60
 
 

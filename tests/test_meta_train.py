@@ -1,11 +1,13 @@
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta
-from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, validation_loss
+from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
 
@@ -46,7 +48,9 @@ def test_training_from_the_card_gives_the_saved_theta_again(tmp_path):
 def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path, content):
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"):
+    with pytest.raises(
+        ValueError, match=r"foreign\.safetensors is no trained meta-optimizer.*metalearn_lib train"
+    ):
         load_theta(path)
 
 
@@ -81,3 +85,61 @@ def test_a_theta_of_another_architecture_is_refused(instances, learner):
 def test_a_setting_out_of_range_is_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         MetaTrainConfig(**setting)
+
+
+def test_tensorboard_is_refused_with_the_remedy_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RuntimeError, match=r"TensorBoard was asked for .* `pip install tensorboard`"):
+        meta_train(TINY, progress=False, tensorboard=tmp_path)
+
+
+def test_the_log_holds_what_the_history_holds_and_the_pace(tmp_path):
+    trained = meta_train(TINY, progress=False, log=tmp_path / "log.jsonl")
+    told = read_log(tmp_path / "log.jsonl")
+    assert told.pop("outer_step") == [0, 1, 2]
+    assert min(told.pop("inner_steps_per_second")) > 0
+    assert told.pop("seconds") == sorted(read_log(tmp_path / "log.jsonl")["seconds"])
+    assert told == trained.history
+
+
+@pytest.mark.parametrize("estimator", ["es", "pes", "backprop", "reinforce"])
+def test_every_estimator_trains_over_families_and_setups_and_repeats_itself(estimator):
+    config = replace(
+        TINY,
+        estimator=estimator,
+        direction="all",
+        families=("home", "translate", "scale", "anisotropy"),
+        vary_setup=True,
+        tasks_per_chunk=2,
+        base_lr_decades=0.5,
+        truncation_length=3 if estimator in ("pes", "backprop") else None,
+    )
+    first, again = (meta_train(config, progress=False) for _ in range(2))
+    assert torch.equal(first.theta, again.theta)
+    assert not torch.equal(first.theta, config.init_theta())
+    assert MetaTrainConfig(**json.loads(json.dumps(first.card["config"]))) == config
+
+
+def test_chunks_in_turn_go_to_every_direction():
+    config = replace(TINY, direction="all", tasks_per_chunk=1)
+    directions = [config.set_up(1, chunk, config.generator(0, chunk)).direction for chunk in range(4)]
+    assert directions == ["momentum", "adam", "sgd", "momentum"]
+
+
+def test_base_rates_are_even_over_the_decades():
+    config = replace(TINY, num_tasks=64, tasks_per_chunk=64, families=("scale",))
+    problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+    _, state = problem.draw(0, 64)
+    decades = state.rate.base_lr.log10().sort().values
+    assert (decades - torch.linspace(-2, 2, 64)).abs().max() < 0.15
+
+
+def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
+    config = replace(TINY, tasks_per_chunk=2, num_tasks=4)
+    drawn = []
+    for each in (config, replace(config, seed=1)):
+        for chunk in (0, 1):
+            problem = each.problem(chunk, each.set_up(0, chunk, each.generator(0, 1)))
+            instances, _ = problem.draw(0, (each.outer_steps + 1) * 2)
+            drawn.append(instances.params)
+    assert len(torch.cat(drawn).unique(dim=0)) == 4 * 4 * 2

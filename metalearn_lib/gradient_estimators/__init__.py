@@ -3,8 +3,8 @@
     state = estimator.init(problem, theta)
     estimate, state = estimator(state, theta, problem, generator)
 
-An estimator sees a `Problem`, which is the inner loop and the tasks it may draw, and nothing else. Its state is a tree
-of tensors, so that a run can be saved between any two calls.
+An estimator sees a `Problem`, which is the inner loop and the tasks it may draw, and nothing else. Its state
+is a tree of tensors, so that a run can be saved between any two calls.
 """
 
 from metalearn_lib.gradient_estimators.backprop import Backpropagation

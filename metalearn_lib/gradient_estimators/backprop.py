@@ -19,10 +19,10 @@ class Backpropagation(Estimator):
 
         g = mean_i  sum_k  d/dtheta  1/T sum_{t in truncation k} (log L_t - log L_0)
 
-    Inside a truncation the derivative runs through weights, moments, monitor and memory; across its start it does not:
-    what an action does after the truncation's end is not seen (short-horizon bias). With one truncation it is exact.
-    A long product of Jacobians can explode: `Estimate.task_norms` shows it, and a task whose gradient is
-    no number is left out of the mean and counted.
+    Inside a truncation the derivative runs through weights, moments, monitor and memory; across its start it
+    does not: what an action does after the truncation's end is not seen (short-horizon bias). With one
+    truncation it is exact. A long product of Jacobians can explode: `Estimate.task_norms` shows it, and a
+    task whose gradient is no number is left out of the mean and counted.
 
     Args:
         truncation_length: inner steps of a truncation; it divides the horizon. `None` is the whole horizon.
@@ -48,7 +48,8 @@ class Backpropagation(Estimator):
         check_divides(length, horizon)
         # every task differentiates a theta of its own, so that one task's explosion is seen and stays its own
         own = theta.detach().expand(problem.num_tasks, -1).clone().requires_grad_()
-        gradients, losses, finite = torch.zeros_like(own), own.new_zeros(len(own)), torch.ones(len(own), dtype=torch.bool)
+        gradients, losses = torch.zeros_like(own), own.new_zeros(len(own))
+        finite = torch.ones(len(own), dtype=torch.bool)
         first = None
         for start in range(0, horizon, length):
             inner = with_theta(tree_map(Tensor.detach, inner), own)

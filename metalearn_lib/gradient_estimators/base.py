@@ -14,7 +14,7 @@ from metalearn_lib.monitor import bounded_log
 from metalearn_lib.types import Info
 
 _WORST = 3.0
-"""A loss counts as no more than e^3 times the first loss: a diverged task is bad news, but not all the news."""
+"""A loss counts as no more than e^3 times the first: a diverged task is bad news, but not all the news."""
 
 
 class Problem(NamedTuple):
@@ -24,7 +24,7 @@ class Problem(NamedTuple):
     """its rate is a `LearnedRate`; theta and base rates come with the states that `draw` gives"""
     num_tasks: int
     draw: Callable[[int, int], tuple[Instances, InnerState]]
-    """`draw(first, count)`: the tasks numbered `first` and on, and their untrained states; the same at every call"""
+    """`draw(first, count)`: the tasks numbered `first` and on, untrained; the same at every call"""
 
 
 class Estimate(NamedTuple):
@@ -35,8 +35,8 @@ class Estimate(NamedTuple):
     meta_loss: Tensor
     """mean over tasks, a scalar"""
     task_norms: Tensor
-    """`(tasks,)`: length of each task's own estimate, whose mean is the gradient. Where the largest dwarfs the rest,
-    gradients explode"""
+    """`(tasks,)`: length of each task's own estimate, whose mean is the gradient. Where the largest dwarfs
+    the rest, gradients explode"""
     num_nonfinite: int
     """runs whose loss or gradient was no number at some step"""
     num_runs: int
@@ -65,19 +65,20 @@ class Estimator(ABC):
 def rewards(info: Info) -> Tensor:
     """Improvement of the log loss from each step to the next, `(tasks, time - 1)`, bounded below.
 
-        r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
+    r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
     """
     log_loss = bounded_log(info.loss)
     return -relative(log_loss, log_loss[:, :1]).diff(dim=1)
 
 
 def meta_loss(info: Info) -> Tensor:
-    """Minus the return: rewards for loss improvement, discounted linearly so that an early one counts for more.
+    """Minus the return: rewards for loss improvement, discounted linearly so that early ones count for more.
 
         -sum_t (1 - t / T) r_t  =  mean_t (log L_t - log L_0),   t = 0 .. T - 1
 
-    Without the discount the sum telescopes to `log L_0 - log L_{T-1}`, which rewards no speed. A run whose loss stops
-    being a number is neither dropped nor averaged as it is: from there on it counts at the bound of `rewards`.
+    Without the discount the sum telescopes to `log L_0 - log L_{T-1}`, which rewards no speed. A run whose
+    loss stops being a number is neither dropped nor averaged as it is: from there on it counts at the bound
+    of `rewards`.
 
     Returns:
         `(tasks,)`: the mean log loss over the run, relative to its start.

@@ -24,8 +24,8 @@ class AntitheticES(Estimator):
 
         g = mean_i  (L(theta + sigma e_i) - L(theta - sigma e_i)) / (2 sigma) e_i,   e_i ~ N(0, I)
 
-    Each task of the stack has a perturbation of its own. The estimate is unbiased for the gradient of the meta-loss
-    smoothed by a Gaussian of width `sigma`; for a quadratic meta-loss that is the gradient itself.
+    Each task of the stack has a perturbation of its own. The estimate is unbiased for the gradient of the
+    meta-loss smoothed by a Gaussian of width `sigma`; for a quadratic meta-loss that is the gradient itself.
 
     Args:
         sigma: standard deviation of the perturbations, in units of theta.

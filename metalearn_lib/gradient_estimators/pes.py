@@ -44,17 +44,18 @@ class PersistentES(Estimator):
         xi_i += e_i,   e_i ~ N(0, I)
         g = mean_i  (L_i(theta + sigma e_i) - L_i(theta - sigma e_i)) / (2 sigma) xi_i
 
-    `L_i` is the mean relative log loss over this truncation, and `xi_i` sums the perturbations of the run's earlier
-    truncations too, whose effect on the present loss a truncated estimate leaves out. A run that reaches its horizon
-    is replaced by a fresh task, and it alone; ends are staggered evenly over the tasks, so that
-    each call sees every part of the horizon, and the mean of the estimates over one horizon of calls is unbiased for the gradient of the
-    smoothed meta-loss. Runs that the staggering starts late are shorter, once. With one truncation to a horizon it is
-    `AntitheticES`.
+    `L_i` is the mean relative log loss over this truncation, and `xi_i` sums the perturbations of the run's
+    earlier truncations too, whose effect on the present loss a truncated estimate leaves out. A run that
+    reaches its horizon is replaced by a fresh task, and it alone; ends are staggered evenly over the tasks,
+    so that each call sees every part of the horizon, and the mean of the estimates over one horizon of calls
+    is unbiased for the gradient of the smoothed meta-loss. Runs that the staggering starts late are shorter,
+    once. With one truncation to a horizon it is `AntitheticES`.
 
     Args:
         truncation_length: inner steps of a call; it divides the horizon. `None` is the whole horizon.
         sigma: standard deviation of a truncation's perturbation, in units of theta.
-        accumulate: whether `xi` remembers. Without, this is truncated ES, whose bias the tests and the book show.
+        accumulate: whether `xi` remembers. Without, this is truncated ES, whose bias the tests and the book
+            show.
 
     Raises:
         ValueError: when the truncation does not divide the horizon.
@@ -135,7 +136,7 @@ class PersistentES(Estimator):
 def check_divides(length: int, horizon: int) -> None:
     """Refuse a truncation that does not divide the horizon."""
     if length < 1 or horizon % length:
-        near = sorted((n for n in range(1, horizon + 1) if horizon % n == 0), key=lambda n: abs(n - length))[:2]
-        raise ValueError(
-            f"truncation_length={length} does not divide horizon={horizon}; use {' or '.join(map(str, sorted(near)))}."
-        )
+        divisors = [number for number in range(1, horizon + 1) if horizon % number == 0]
+        near = sorted(sorted(divisors, key=lambda number: abs(number - length))[:2])
+        use = " or ".join(map(str, near))
+        raise ValueError(f"truncation_length={length} does not divide horizon={horizon}; use {use}.")

@@ -21,11 +21,12 @@ from metalearn_lib.inner_loop import InnerState, Instances
 from metalearn_lib.meta_optimizers import LearnedRate, LearnedRateState
 from metalearn_lib.monitor import Observation
 from metalearn_lib.rates import Rate
+from metalearn_lib.trees import stack
 from metalearn_lib.types import Info
 
 
 class ExploringState(NamedTuple):
-    """The learned rate's own state, the noise `(tasks, time)` still to come, and the last action's log-probability."""
+    """The learned rate's state, the noise `(tasks, time)` to come, and the last action's log-probability."""
 
     learned: LearnedRateState
     noise: Tensor
@@ -60,15 +61,15 @@ class Exploring(Rate):
 
 @dataclass(frozen=True)
 class Reinforce(Estimator):
-    """The score-function gradient of a Gaussian policy on the log-scale change, with a baseline and rewards to go.
+    """The score-function gradient of a Gaussian policy on the log-scale change, with a baseline.
 
         G_it = sum_{s > t} (1 - s / T) r_is
         b_it = mean of G_jt over the other tasks j
         g = -mean_i sum_t (G_it - b_it) d/dtheta log pi(a_it | what was seen up to t)
 
-    The base learner is a black box: nothing is differentiated but the policy, and through its memory. The estimate is unbiased for the
-    gradient of the meta-loss *of the exploring policy*; its variance grows with the horizon and with `1 / sigma^2`. The
-    baseline changes the variance and not the mean.
+    The base learner is a black box: nothing is differentiated but the policy, and through its memory. The
+    estimate is unbiased for the gradient of the meta-loss *of the exploring policy*; its variance grows with
+    the horizon and with `1 / sigma^2`. The baseline changes the variance and not the mean.
 
     Args:
         sigma: standard deviation of the exploration, nats of the log scale in one step.
@@ -87,12 +88,12 @@ class Reinforce(Estimator):
         own = theta.detach().expand(num_tasks, -1).clone().requires_grad_()
         with torch.enable_grad():
             info, log_probability = self.explore(problem, own, instances, inner, noise)
-        weighted = rewards(info) * discounts(instances.num_steps, theta)
-        to_go = weighted.flip(1).cumsum(1).flip(1)
-        others = (to_go.sum(0) - to_go) / max(num_tasks - 1, 1)
-        # the last step's action changes no loss that is seen
-        surrogate = -((to_go - others) * log_probability[:, :-1]).sum()
-        (gradients,) = torch.autograd.grad(surrogate, own)
+            weighted = rewards(info) * discounts(instances.num_steps, theta)
+            to_go = weighted.flip(1).cumsum(1).flip(1)
+            others = (to_go.sum(0) - to_go) / max(num_tasks - 1, 1)
+            # the last step's action changes no loss that is seen
+            surrogate = -((to_go - others) * log_probability[:, :-1]).sum()
+            (gradients,) = torch.autograd.grad(surrogate, own)
         estimate = Estimate(
             gradients.mean(0),
             -weighted.sum(1).mean(),
@@ -106,7 +107,7 @@ class Reinforce(Estimator):
     def explore(
         self, problem: Problem, theta: Tensor, instances: Instances, inner: InnerState, noise: Tensor
     ) -> tuple[Info, Tensor]:
-        """Unroll under `theta` `(tasks, theta)` and given exploration; the info and `(tasks, time)` log-probabilities."""
+        """Unroll under `theta` `(tasks, theta)` and given exploration; the info, and log-probabilities."""
         learned = problem.loop.rate
         assert isinstance(learned, LearnedRate)
         loop = replace(problem.loop, rate=Exploring(learned, self.sigma))
@@ -115,4 +116,4 @@ class Reinforce(Estimator):
         for state, info in loop.iterate(instances, inner._replace(rate=rate)):
             infos.append(info)
             log_probabilities.append(state.rate.log_probability)
-        return Info(*(torch.stack(each, 1) for each in zip(*infos, strict=True))), torch.stack(log_probabilities, 1)
+        return stack(infos, 1), torch.stack(log_probabilities, 1)

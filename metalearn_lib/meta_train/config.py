@@ -49,20 +49,24 @@ class SetUp(NamedTuple):
 class MetaTrainConfig:
     """All that decides the trained theta; the card keeps it, and training from it gives theta again.
 
-    Tasks are trained in chunks of one set-up. With `vary_setup` a chunk draws its own: one to three hidden layers of
-    16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon. Where runs go on from one outer step to
-    the next, a chunk keeps its set-up for good.
+    Tasks are trained in chunks of one set-up. With `vary_setup` a chunk draws its own: one to three hidden
+    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon. Where runs go on from
+    one outer step to the next, a chunk keeps its set-up for good.
 
     Args:
-        direction: which direction's rate is learned, a name in `DIRECTIONS`; `"all"` gives chunks in turn to each.
-        base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A, see `BASE_LR`.
+        direction: which direction's rate is learned, a name in `DIRECTIONS`; `"all"` gives chunks in turn to
+            each.
+        base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A, see
+            `BASE_LR`.
         base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
         families: what tasks are drawn from with equal chances, names in `FAMILIES`.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
-        truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole horizon.
+        truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole
+            horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
-        tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit a cache.
+        tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit
+            a cache.
         horizon: inner steps of an unroll.
         batch_size: points in a minibatch.
         outer_steps: updates of theta.
@@ -97,19 +101,33 @@ class MetaTrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
         if self.direction not in (*DIRECTIONS, "all"):
-            raise ValueError(f"direction={self.direction!r} is unknown; use one of {', '.join(DIRECTIONS)}, all.")
+            raise ValueError(
+                f"direction={self.direction!r} is unknown; use one of {', '.join(DIRECTIONS)}, all."
+            )
         if self.direction == "all" and self.base_lr is not None:
-            raise ValueError(f"base_lr={self.base_lr} cannot be the centre of every direction; leave it None.")
+            raise ValueError(
+                f"base_lr={self.base_lr} cannot be the centre of every direction; leave it None."
+            )
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator={self.estimator!r} is unknown; use one of {', '.join(ESTIMATORS)}.")
-        positive = ("num_tasks", "tasks_per_chunk", "batch_size", "outer_steps", "outer_lr", "sigma", "hidden")
+        positive = (
+            "num_tasks",
+            "tasks_per_chunk",
+            "batch_size",
+            "outer_steps",
+            "outer_lr",
+            "sigma",
+            "hidden",
+        )
         for name in positive + (("base_lr",) if self.base_lr is not None else ()):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a positive number.")
         if self.horizon < 2:
             raise ValueError(f"horizon={self.horizon} leaves no improvement to reward; use 2 or more.")
         if not 0 <= self.base_lr_decades <= 4:
-            raise ValueError(f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way.")
+            raise ValueError(
+                f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way."
+            )
         if not 0 <= self.max_nonfinite <= 1:
             raise ValueError(f"max_nonfinite={self.max_nonfinite} must be a share, 0 to 1.")
         if self.seed < 0:
@@ -117,8 +135,8 @@ class MetaTrainConfig:
         if self.truncation_length is not None:
             if self.estimator not in ("pes", "backprop"):
                 raise ValueError(
-                    f"estimator={self.estimator!r} takes whole unrolls, and truncation_length={self.truncation_length} "
-                    "would change nothing; use pes or backprop, or leave it None."
+                    f"truncation_length={self.truncation_length} means nothing to "
+                    f"estimator={self.estimator!r}, which takes whole unrolls; use pes or backprop, or leave it."
                 )
             for horizon in self._horizons():
                 check_divides(self.truncation_length, horizon)
@@ -167,7 +185,7 @@ class MetaTrainConfig:
         return MetaOptimizer(self.hidden).init_theta(self.generator(0, 0))
 
     def generator(self, outer_step: int, chunk: int) -> Generator:
-        """Everything random of a chunk's outer step but its tasks; no two share one, and none is carried along."""
+        """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
         index = (self.seed * (self.outer_steps + 1) + outer_step) * (len(self.chunks) + 1) + chunk
         return Seeds("meta_train", 1, index).generator(index, "perturbation")
 
@@ -178,11 +196,9 @@ class MetaTrainConfig:
             return SetUp(direction, (32, 32), self.batch_size, self.horizon)
         horizons = self._horizons()
         picks = torch.rand(3, generator=generator).tolist()
-        hidden, batch_size, horizon = (
-            options[int(pick * len(options))]
-            for options, pick in zip((_HIDDEN, _BATCH_SIZES, horizons), picks, strict=True)
-        )
-        return SetUp(direction, hidden, batch_size, horizon)
+        hidden = _HIDDEN[int(picks[0] * len(_HIDDEN))]
+        batch_size = _BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))]
+        return SetUp(direction, hidden, batch_size, horizons[int(picks[2] * len(horizons))])
 
     def problem(self, chunk: int, set_up: SetUp) -> Problem:
         """The tasks of a chunk, numbered from 0 in the order in which they are drawn.
@@ -190,7 +206,8 @@ class MetaTrainConfig:
         Base rates follow the golden ratio's sequence, which is even over any run of tasks.
         """
         size = self.chunks[chunk]
-        # numbers of their own for each chunk: it draws at most its size at every outer step, and once before them
+        # numbers of their own for each chunk: it draws at most its size at every outer step, and once before
+        #     them
         block = (self.outer_steps + 1) * self.num_tasks
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         learner = self._learner(set_up.hidden)

@@ -36,8 +36,8 @@ class Trained(NamedTuple):
     theta: Tensor
     """`(theta,)`"""
     history: dict[str, list[float]]
-    """per outer step: meta_loss; gradient_norm; largest_task_norm, the longest of the single tasks' estimates; and
-    nonfinite, the runs whose loss or gradient was no number"""
+    """per outer step: meta_loss; gradient_norm; largest_task_norm, the longest of the single tasks'
+    estimates; and nonfinite, the runs whose loss or gradient was no number"""
     card: dict[str, Any]
 
 
@@ -64,16 +64,19 @@ def meta_train(
 ) -> Trained:
     """Train theta, rewarded for loss improvement at every step of fresh tasks.
 
-    The same config gives the same theta, bit for bit, on the same machine: with any number of workers (tasks and
-    perturbations are keyed by their number, and chunks are added in their order, in float64), and whether or not the
-    run was killed and resumed. Under torchrun the group that it made is used; `workers` is then ignored.
+    The same config gives the same theta, bit for bit, on the same machine: with any number of workers (tasks
+    and perturbations are keyed by their number, and chunks are added in their order, in float64), and whether
+    or not the run was killed and resumed. Under torchrun the group that it made is used; `workers` is then
+    ignored.
 
     Args:
         config: what decides theta.
         progress: whether to draw a progress bar.
-        workers: processes, this one included; each works on every so many-th chunk, so no more than there are chunks
+        workers: processes, this one included; each works on every so many-th chunk, so no more than there are
+            chunks
             are of use.
-        checkpoint: a file that keeps the run, every `every` outer steps, at the end, and on Ctrl-C or SIGTERM.
+        checkpoint: a file that keeps the run, every `every` outer steps, at the end, and on Ctrl-C or
+            SIGTERM.
         every: outer steps between two checkpoints.
         resume: go on from `checkpoint`; where there is none yet, the run starts.
         log: a file for one JSON line at every outer step; `read_log` reads it.
@@ -86,7 +89,9 @@ def meta_train(
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
     if not 1 <= workers <= len(config.chunks):
-        raise ValueError(f"workers={workers} must lie in 1 to {len(config.chunks)}, the chunks of an outer step.")
+        raise ValueError(
+            f"workers={workers} must lie in 1 to {len(config.chunks)}, the chunks of an outer step."
+        )
     if every < 1:
         raise ValueError(f"every={every} must be 1 or more outer steps.")
     keeping = Keeping(checkpoint, every, resume, log, tensorboard, progress)
@@ -122,7 +127,10 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
 
     with one_thread(), torch.no_grad():
         # where runs go on, a chunk keeps the set-up of outer step 0
-        problems = {chunk: config.problem(chunk, config.set_up(0, chunk, config.generator(0, chunk + 1))) for chunk in mine}
+        problems = {
+            chunk: config.problem(chunk, config.set_up(0, chunk, config.generator(0, chunk + 1)))
+            for chunk in mine
+        }
         states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
         tensors = None
         if keeping.resume and keeping.checkpoint is not None and Path(keeping.checkpoint).exists():
@@ -130,7 +138,8 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
         seen = [int(step) for step in group.gather(torch.tensor([run.outer_step]))]
         if len(set(seen)) > 1:
             raise CheckpointError(
-                f"workers see {keeping.checkpoint} at outer steps {seen}; put it on a file system that all of them share."
+                f"workers see {keeping.checkpoint} at outer steps {seen}; put it on a file system that all "
+                "of them share."
             )
         if tensors is not None:
             for name, tensor in {"theta": theta, **moments}.items():
@@ -141,7 +150,9 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
 
         def save() -> None:
             parts = {
-                f"chunk{chunk}.{n}": leaf for chunk, state in states.items() for n, leaf in enumerate(leaves(state))
+                f"chunk{chunk}.{n}": leaf
+                for chunk, state in states.items()
+                for n, leaf in enumerate(leaves(state))
             }
             parts = group.gather_tensors(parts)
             if parts is not None and keeping.checkpoint is not None:
@@ -160,8 +171,10 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
                 for chunk in mine:
                     generator = config.generator(run.outer_step + 1, chunk)
                     if not estimator.persistent:
-                        problems[chunk] = config.problem(chunk, config.set_up(run.outer_step, chunk, generator))
-                    estimate, states[chunk] = estimator(states[chunk], theta.detach(), problems[chunk], generator)
+                        set_up = config.set_up(run.outer_step, chunk, generator)
+                        problems[chunk] = config.problem(chunk, set_up)
+                    problem, state = problems[chunk], states[chunk]
+                    estimate, states[chunk] = estimator(state, theta.detach(), problem, generator)
                     rows.append(_pack(estimate))
                 total, stop = _reduce(group, config, rows, asked())
                 _check(config, total, run.outer_step)
@@ -183,7 +196,9 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
                 if keeping.checkpoint is not None and (stop or last or run.outer_step % keeping.every == 0):
                     save()
                 if stop and not last:
-                    kept = f"; resume from {keeping.checkpoint}" if keeping.checkpoint is not None else ", nothing was kept"
+                    kept = (
+                        f"; resume from {keeping.checkpoint}" if keeping.checkpoint else ", nothing was kept"
+                    )
                     raise KeyboardInterrupt(f"stopped after outer step {run.outer_step}{kept}")
         finally:
             if watch is not None:
@@ -193,7 +208,11 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
         "estimator": repr(estimator),
         "family": repr(config.family),
         "gradient_evaluations": run.cost,
-        "versions": {"metalearn_lib": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "metalearn_lib": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
     }
     return Trained(theta.detach(), run.history, card)
 
@@ -213,7 +232,9 @@ def _pack(estimate: Estimate) -> Tensor:
         estimate.num_runs,
         estimate.num_gradients,
     )
-    return torch.cat([torch.tensor([float(fact) for fact in facts], dtype=torch.float64), estimate.gradient.double()])
+    return torch.cat(
+        [torch.tensor([float(fact) for fact in facts], dtype=torch.float64), estimate.gradient.double()]
+    )
 
 
 def _reduce(group: Group, config: MetaTrainConfig, rows: list[Tensor], asked: bool) -> tuple[Estimate, bool]:
@@ -241,8 +262,9 @@ def _reduce(group: Group, config: MetaTrainConfig, rows: list[Tensor], asked: bo
 def _check(config: MetaTrainConfig, total: Estimate, outer_step: int) -> None:
     if total.num_nonfinite > config.max_nonfinite * total.num_runs:
         raise MetaTrainingFailed(
-            f"{total.num_nonfinite} of {total.num_runs} runs of outer step {outer_step} stopped being numbers, more than "
-            f"max_nonfinite={config.max_nonfinite}; lower base_lr or base_lr_decades, or shorten the truncation."
+            f"{total.num_nonfinite} of {total.num_runs} runs of outer step {outer_step} stopped being "
+            f"numbers, more than max_nonfinite={config.max_nonfinite}; lower base_lr or base_lr_decades, or "
+            "shorten the truncation."
         )
     if not total.gradient.isfinite().all():
         raise MetaTrainingFailed(
@@ -288,10 +310,11 @@ def meta_train_best(
     resume: bool = False,
     tensorboard: bool = False,
 ) -> tuple[Trained, list[Trained]]:
-    """Train with meta-seeds `config.seed` and those after it; the best on *validation* tasks, and all of them.
+    """Train with meta-seeds from `config.seed` on; the best on *validation* tasks, and all of them.
 
-    Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the workers. The
-    card of the best names every seed's validation loss, and counts what the discarded ones cost too.
+    Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the
+    workers. The card of the best names every seed's validation loss, and counts what the discarded ones cost
+    too.
 
     Args:
         workers: processes; the machine's cores by default.

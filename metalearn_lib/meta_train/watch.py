@@ -39,7 +39,7 @@ class Watch:
         if log is not None:
             Path(log).parent.mkdir(parents=True, exist_ok=True)
             kept = [line for line in _lines(log) if line["outer_step"] < start] if start else []
-            self.log = Path(log).open("w", buffering=1)
+            self.log = Path(log).open("w", buffering=1)  # noqa: SIM115
             self.log.writelines(json.dumps(line) + "\n" for line in kept)
         self.bar = tqdm(total=outer_steps, initial=start, desc=label, unit="outer step", disable=not progress)
         self.began = self.last = time.monotonic()
@@ -89,6 +89,7 @@ def _summary_writer(folder: str | os.PathLike[str], start: int):
         from torch.utils.tensorboard import SummaryWriter  # imported late: few want it, and it is slow
     except ImportError as missing:
         raise RuntimeError(
-            f"TensorBoard was asked for ({folder}) and is not installed; run `pip install tensorboard`, or leave it out."
+            f"TensorBoard was asked for ({folder}) and is not installed; run `pip install tensorboard`, or "
+            "leave it out."
         ) from missing
     return SummaryWriter(str(folder), purge_step=start or None)

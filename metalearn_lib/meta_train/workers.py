@@ -82,7 +82,8 @@ def worker_group(workers: int, work: Callable[..., Any], arguments: tuple[Any, .
     Each started process calls `work(group, *arguments)`; the caller does the same inside the block.
 
     Raises:
-        WorkerFailed: when a started process dies; the message holds its traceback, or the signal that killed it.
+        WorkerFailed: when a started process dies; the message holds its traceback, or the signal that killed
+        it.
     """
     if in_torchrun():
         dist.init_process_group("gloo", timeout=_TIMEOUT)
@@ -129,7 +130,7 @@ def _started(workers: int, work: Callable[..., Any], arguments: tuple[Any, ...])
 
 def _join(rank: int, size: int, meeting: str) -> None:
     with _peers():
-        store = dist.FileStore(meeting, size)
+        store = dist.FileStore(meeting, size)  # pyright: ignore[reportPrivateImportUsage]
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
 
 
@@ -142,7 +143,8 @@ def _be_worker(
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; rank 0 tells the others when to stop
+    # Ctrl-C reaches every process; rank 0 tells the others when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _join(rank, size, meeting)
         work(Group(rank, size), *arguments)
