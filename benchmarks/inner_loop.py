@@ -1,28 +1,32 @@
-"""Inner steps per CPU-second, beside a plain PyTorch loop, torch.func.vmap and what this machine's sgemm allows.
+"""Inner steps per CPU-second, beside a plain PyTorch loop, torch.func.vmap and what this machine's sgemm
+allows.
 
     python benchmarks/inner_loop.py [--rounds 5] [--workers 4]
 
-One task family for all: an MLP 16-32-32-4, minibatches of 128 out of 1,024 points of its own per task. Every contestant
-runs in turn, round after round, and the best round counts, so that a busy machine touches all alike; read the ratios.
-With `--workers`, meta-training in several processes is timed by the clock on the wall, and needs idle cores.
+One task family for all: an MLP 16-32-32-4, minibatches of 128 out of 1,024 points of its own per task. Every
+contestant runs in turn, round after round, and the best round counts, so that a busy machine touches all
+alike; read the ratios. With `--workers`, meta-training in several processes is timed by the clock on the
+wall, and needs idle cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from metalearn_lib.directions import Adam
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
-from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learners import MLP, ModuleLearner
 from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
-from metalearn_lib.meta_train import MetaTrainConfig, meta_train
+from metalearn_lib.meta_train import MetaTrainConfig, meta_train, read_log
 from metalearn_lib.rates import Constant
 from metalearn_lib.tasks import GaussianMixture
 from metalearn_lib.types import Seeds
@@ -35,8 +39,8 @@ Contestant = Callable[[], int]
 
 
 def flops_per_step() -> int:
-    """Multiplications and additions of one step's matrix products: forward, weight gradient, and input gradient
-    but in the first layer."""
+    """Multiplications and additions of one step's matrix products: forward, weight gradient, and input
+    gradient but in the first layer."""
     layers = [2 * BATCH * fan_in * fan_out for fan_in, fan_out in pairwise(SIZES)]
     return 3 * sum(layers) - layers[0]
 
@@ -88,17 +92,19 @@ def loop(inner: InnerLoop) -> Contestant:
     return run
 
 
-def estimator(estimator: Estimator, calls: int) -> Contestant:
-    """Whole outer steps over 64 tasks in four chunks, drawing their data included."""
+def estimator(
+    estimator: Estimator, calls: int, chunk_size: int, kind: type[InnerLoop] = InnerLoop
+) -> Contestant:
+    """Whole outer steps over 64 tasks in chunks of antithetic pairs, drawing their data included."""
     learner, theta = MLP(SIZES), MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    inner = InnerLoop(learner, LearnedRate(0.1, theta))
+    inner = kind(learner, LearnedRate(0.1, theta))
 
     def draw(first: int, count: int):
         instances = draw_instances(FAMILY, learner, Seeds("demo", count, first), NUM_STEPS, BATCH)
         return instances, with_theta(inner.init(instances.params), theta.expand(count, -1))
 
-    problem = Problem(inner, 16, draw)
-    states = [estimator.init(problem, theta) for _ in range(4)]
+    problem = Problem(inner, chunk_size, draw)
+    states = [estimator.init(problem, theta) for _ in range(64 // chunk_size)]
     generator = torch.Generator().manual_seed(0)
 
     def run() -> int:
@@ -124,8 +130,11 @@ def contestants() -> dict[str, Contestant]:
         "inner loop, constant rate": loop(InnerLoop(MLP(SIZES), Constant(0.1))),
         "inner loop, learned rate": loop(InnerLoop(MLP(SIZES), learned)),
         "inner loop, learned rate on Adam": loop(InnerLoop(MLP(SIZES), learned, Adam())),
-        "outer steps of ES, 64 tasks": estimator(AntitheticES(), 1),
-        "outer steps of PES, 64 tasks, truncation 24": estimator(PersistentES(24), 4),
+        "ES, 64 tasks, horizon 96, chunks of 16": estimator(AntitheticES(), 1, 16),
+        "ES, 64 tasks, horizon 96, chunks of 32": estimator(AntitheticES(), 1, 32),
+        "PES, 64 tasks, truncation 24, chunks of 16": estimator(PersistentES(24), 4, 16),
+        "PES, 64 tasks, truncation 24, chunks of 32": estimator(PersistentES(24), 4, 32),
+        "PES, chunks of 16, compiled step": estimator(PersistentES(24), 4, 16, CompiledLoop),
     }
 
 
@@ -133,6 +142,7 @@ def measure(rounds: int) -> dict[str, float]:
     """Inner steps per CPU-second of each contestant, in its best round."""
     each = contestants()
     best = dict.fromkeys(each, 0.0)
+    each["PES, chunks of 16, compiled step"]()  # compiles
     for _ in range(rounds):
         for name, run in each.items():
             start = time.process_time()
@@ -146,19 +156,13 @@ def measure_workers(workers: int) -> dict[int, float]:
     rates, count = {}, 1
     while count <= workers:
         config = MetaTrainConfig(estimator="pes", truncation_length=24, outer_steps=60)
-        began: list[float] = []
-        times = _outer_step_times(config, count, began)
+        times = _outer_step_times(config, count)
         rates[count] = 2 * config.num_tasks * 24 * (len(times) - 10) / (times[-1] - times[9])
         count *= 2
     return rates
 
 
-def _outer_step_times(config: MetaTrainConfig, workers: int, began: list[float]) -> list[float]:
-    import tempfile
-    from pathlib import Path
-
-    from metalearn_lib.meta_train import read_log
-
+def _outer_step_times(config: MetaTrainConfig, workers: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         meta_train(config, progress=False, workers=workers, log=log)
@@ -168,7 +172,9 @@ def _outer_step_times(config: MetaTrainConfig, workers: int, began: list[float])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=0, help="time meta-training in up to this many processes")
+    parser.add_argument(
+        "--workers", type=int, default=0, help="time meta-training in up to this many processes"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{flops_per_step() / 1e6:.2f} MFLOP in a step's matrix products; one thread")

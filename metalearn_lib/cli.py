@@ -81,6 +81,7 @@ def _settings() -> dict[str, type]:
         "outer_lr": float,
         "sigma": float,
         "hidden": int,
+        "compile_step": bool,
         "max_nonfinite": float,
         "seed": int,
     }
