@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metalearn: {error}", file=sys.stderr)
         return error.status
     except KeyboardInterrupt as stop:
-        print(f"\nmetalearn: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"\nmetalearn: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
 
 

@@ -21,7 +21,7 @@ from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
-from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
+from metalearn_lib.meta_train.workers import Group, in_torchrun, leave_with_parent, stop_request, worker_group
 from metalearn_lib.trees import fill, leaves
 from metalearn_lib.types import Seeds
 
@@ -344,7 +344,7 @@ def meta_train_best(
         inside = min(workers, len(config.chunks))
         trained = [meta_train(*arguments(each, progress, inside)) for each in configs]
     else:
-        with ProcessPoolExecutor(min(workers, num_seeds), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(min(workers, num_seeds), get_context("spawn"), leave_with_parent) as pool:
             tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
             trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
     losses = [validation_loss(config, run.theta) for run in trained]

@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,7 @@ def _be_worker(
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> None:
+    leave_with_parent()
     torch.set_num_threads(1)
     # Ctrl-C reaches every process; rank 0 tells the others when to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,6 +172,18 @@ def _what_happened(processes: list[BaseProcess], reports: list[Connection]) -> s
             name = signal.Signals(-process.exitcode).name  # type: ignore[operator]
             return f"worker {rank} was killed ({name}), and the run ends with it; resume from its checkpoint."
     return "a worker does not answer any more, and the run ends with it; resume from its checkpoint."
+
+
+def leave_with_parent() -> None:
+    """End this process when the one that started it ends, even by a kill that lets it say nothing."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
