@@ -73,8 +73,8 @@ class MetaTrainConfig:
         outer_lr: Adam's rate on theta at the start; it falls to a twentieth along a cosine.
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
-        compile_step: whether torch.compile makes the inner step faster, after a minute's work; the set-up must
-            not vary, and the gradient must come from evolution strategies.
+        compile_step: whether torch.compile makes the inner step faster, after a minute's work; for one set-up and
+            evolution strategies alone.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -139,7 +139,7 @@ class MetaTrainConfig:
             if self.estimator not in ("pes", "backprop"):
                 raise ValueError(
                     f"truncation_length={self.truncation_length} means nothing to "
-                    f"estimator={self.estimator!r}, which takes whole unrolls; use pes or backprop, or leave it."
+                    f"estimator={self.estimator!r}, which takes whole unrolls; use pes or backprop."
                 )
             for horizon in self._horizons():
                 check_divides(self.truncation_length, horizon)
