@@ -187,7 +187,7 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
     if not path.is_file():
         raise ValueError(
-            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; the shipped ones are {', '.join(shipped())}."
+            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; there are {', '.join(shipped())}."
         )
     try:
         with safe_open(path, "pt") as file:

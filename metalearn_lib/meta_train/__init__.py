@@ -5,6 +5,7 @@ from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.outer_loop import (
     MetaTrainingFailed,
     Trained,
+    mean_estimate,
     meta_train,
     meta_train_best,
     validation_loss,
@@ -18,6 +19,7 @@ __all__ = [
     "MetaTrainingFailed",
     "Trained",
     "WorkerFailed",
+    "mean_estimate",
     "meta_train",
     "meta_train_best",
     "read_log",

@@ -285,6 +285,21 @@ def _load(config: MetaTrainConfig, keeping: Keeping) -> tuple[dict[str, Tensor],
     return tensors, run
 
 
+def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
+    """The mean of `calls` estimates at a theta that stays where it is: what the estimator aims at.
+
+    Two estimators that draw fresh tasks at every call see the same ones here.
+    """
+    estimator = config.make_estimator()
+    with one_thread(), torch.no_grad():
+        problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+        state, total = estimator.init(problem, theta), torch.zeros_like(theta)
+        for call in range(calls):
+            estimate, state = estimator(state, theta, problem, config.generator(call + 1, 0))
+            total += estimate.gradient
+    return total / calls
+
+
 def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
     """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
 
