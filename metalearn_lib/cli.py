@@ -39,18 +39,30 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "train",
         help="meta-train a meta-optimizer",
-        description="Meta-train the meta-optimizer on task A, with several meta-seeds, and write the best on validation "
-        "tasks. `metalearn train --like sgd --out sgd.safetensors` gives the shipped file again from its card.",
+        description="Meta-train the meta-optimizer on task A, with one meta-seed or several, and write the best on "
+        "validation tasks. `metalearn train --like sgd --out sgd.safetensors` gives the shipped file again.",
     )
-    parser.add_argument("--out", required=True, metavar="FILE", help="where to write theta and its card (.safetensors)")
-    parser.add_argument("--like", metavar="NAME", help="take the settings from the card of a shipped name or a file")
-    parser.add_argument("--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)")
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="where to write theta and its card (.safetensors)"
+    )
+    parser.add_argument(
+        "--like", metavar="NAME", help="take the settings from the card of a shipped name or a file"
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
     parser.add_argument(
-        "--runs", metavar="DIR", help="where checkpoints and logs of each meta-seed are kept (default: FILE.runs)"
+        "--runs",
+        metavar="DIR",
+        help="where checkpoints and logs of each meta-seed are kept (default: FILE.runs)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints, where there are any")
-    parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard's files beside the checkpoints")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoints, where there are any"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's files beside the checkpoints"
+    )
     settings = parser.add_argument_group("settings, each in place of the default or the card's")
     for name, kind in _settings().items():
         flag = f"--{name.replace('_', '-')}"
@@ -92,8 +104,14 @@ def _run_train(arguments: argparse.Namespace) -> int:
     from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
     try:
-        card = load_theta(arguments.like)[1] if arguments.like else {"config": {}, "validation_loss": {"0": None}}
-        chosen = {name: getattr(arguments, name) for name in _settings() if getattr(arguments, name) is not None}
+        card = (
+            load_theta(arguments.like)[1]
+            if arguments.like
+            else {"config": {}, "validation_loss": {"0": None}}
+        )
+        chosen = {
+            name: getattr(arguments, name) for name in _settings() if getattr(arguments, name) is not None
+        }
         first_seed = {"seed": min(map(int, card["validation_loss"]))}
         config = MetaTrainConfig(**card["config"] | first_seed | chosen)
         num_seeds = len(card["validation_loss"]) if arguments.seeds is None else arguments.seeds

@@ -16,7 +16,7 @@ def available_cores() -> int:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread inside the block."""
+    """Run torch on one thread inside the block, or inside the function that this decorates."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -56,7 +56,7 @@ class AdamState(NamedTuple):
 
     mean: Tensor
     square: Tensor
-    count: Tensor
+    num_steps: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Adam(Direction):
         return AdamState(torch.zeros_like(params), torch.zeros_like(params), params.new_zeros(len(params), 1))
 
     def __call__(self, state: AdamState, grad: Tensor) -> tuple[Tensor, AdamState]:
-        count = state.count + 1
+        count = state.num_steps + 1
         mean = torch.lerp(state.mean, grad, 1 - self.beta1)
         square = self.beta2 * state.square + (1 - self.beta2) * grad * grad
         correct_mean, correct_square = 1 - self.beta1**count, 1 - self.beta2**count

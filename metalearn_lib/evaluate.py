@@ -91,6 +91,7 @@ class Outcome(NamedTuple):
         return int((~self.crossed).sum())
 
 
+@one_thread()
 def set_target(cell: Cell, seeds: Seeds) -> Target:
     """The threshold of each instance, from a reference that is no contestant.
 
@@ -116,15 +117,18 @@ def set_target(cell: Cell, seeds: Seeds) -> Target:
     reference_loss = curves.amin((0, 2))
     if not (reference_loss < prior_loss).all():
         raise RuntimeError(
-            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the reference "
-            "learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
+            f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the "
+            "reference learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
         )
     threshold = reference_loss + cell.delta * (prior_loss - reference_loss)
     crossed = curves < threshold[:, None]
-    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * _REFERENCE_CADENCE, num_steps).amin(0)
+    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * _REFERENCE_CADENCE, num_steps).amin(
+        0
+    )
     return Target(prior_loss, reference_loss, threshold, CAP_FACTOR * int(first.float().median()))
 
 
+@one_thread()
 def held_out_curve(loop: InnerLoop, instances: Instances, cadence: int = 1) -> Tensor:
     """Held-out loss after every `cadence` steps, `(tasks, evaluations)`."""
     curves = []
@@ -139,6 +143,7 @@ def held_out_curve(loop: InnerLoop, instances: Instances, cadence: int = 1) -> T
     return torch.cat(curves)
 
 
+@one_thread()
 def steps_to_threshold(
     loop: InnerLoop, instances: Instances, target: Target, give_up: float = math.inf
 ) -> Outcome:
@@ -184,6 +189,7 @@ def steps_to_threshold(
     return Outcome(steps.numpy(), crossed.numpy(), finite.numpy())
 
 
+@one_thread()
 def tune(cell: Cell, direction: Direction, seeds: Seeds) -> float:
     """The constant rate with which `direction` crosses soonest in `cell`, by the criterion of the evaluation.
 
@@ -269,22 +275,24 @@ ORACLE = "SGD re-tuned on B"
 """The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 
-def evaluate_cell(cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tune_seeds: Seeds) -> CellResult:
+@one_thread()
+def evaluate_cell(
+    cell: Cell, methods: dict[str, Method], score_seeds: Seeds, tune_seeds: Seeds
+) -> CellResult:
     """Run every method, and the oracle, on the same instances of one cell.
 
     Raises:
         ValueError: for seeds that are not for scoring, or not for tuning.
     """
     score_seeds.require("score")
-    with one_thread():
-        oracle_lr = tune(cell, Gradient(), tune_seeds)
-        target = set_target(cell, score_seeds)
-        instances = cell.draw(score_seeds, target.cap)
-        contestants = {**methods, ORACLE: Method(Gradient(), Constant(oracle_lr))}
-        outcomes = {
-            name: steps_to_threshold(InnerLoop(cell.learner, method.rate, method.direction), instances, target)
-            for name, method in contestants.items()
-        }
+    oracle_lr = tune(cell, Gradient(), tune_seeds)
+    target = set_target(cell, score_seeds)
+    instances = cell.draw(score_seeds, target.cap)
+    contestants = {**methods, ORACLE: Method(Gradient(), Constant(oracle_lr))}
+    outcomes = {
+        name: steps_to_threshold(InnerLoop(cell.learner, method.rate, method.direction), instances, target)
+        for name, method in contestants.items()
+    }
     return CellResult(cell, target, oracle_lr, outcomes)
 
 

@@ -1,10 +1,10 @@
 """THE loop: trains many base learners at once. Every method of the library runs through `InnerLoop.step`.
 
-    loss, grad          <- learner(params, batch)
-    observation         <- monitor(loss, |grad|, |params|)
-    direction           <- direction(grad)
-    lr                  <- rate(observation)
-    params              <- params - lr direction
+loss, grad          <- learner(params, batch)
+observation         <- monitor(loss, |grad|, |params|)
+direction           <- direction(grad)
+lr                  <- rate(observation)
+params              <- params - lr direction
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from metalearn_lib.cores import one_thread
 from metalearn_lib.directions import Direction, Gradient
 from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
@@ -137,7 +138,9 @@ class InnerLoop:
 
     def init(self, params: Tensor) -> InnerState:
         """The state of untrained learners with weights `params` `(tasks, weights)`."""
-        return InnerState(params, self.direction.init(params), self.rate.init(params), self.monitor.init(params))
+        return InnerState(
+            params, self.direction.init(params), self.rate.init(params), self.monitor.init(params)
+        )
 
     def step(self, state: InnerState, batch: Batch) -> tuple[InnerState, Info]:
         """One update of each task's learner."""
@@ -163,6 +166,7 @@ class InnerLoop:
             state, info = self.step(state, batch if arms == 1 else twice(batch))
             yield state, info
 
+    @one_thread()
     def unroll(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> tuple[InnerState, Info]:

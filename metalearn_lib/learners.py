@@ -51,7 +51,8 @@ class MLP(Learner):
     """Linear layers with rectifiers between, forward and backward written out over the axis of tasks.
 
     Activations are kept feature-major, `(tasks, features, batch)`, so that each layer is one batched matrix product
-    whose long side is the batch. The gradient equals autograd's. Weights are a layer's matrix `(out, in)`, then its bias.
+    whose long side is the batch. The gradient equals autograd's. A layer's weights are its matrix `(out, in)`, then
+    its bias.
 
     Args:
         sizes: widths from inputs to classes, as in `(2, 32, 32, 4)`.
@@ -63,7 +64,9 @@ class MLP(Learner):
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or min(self.sizes) < 1:
-            raise ValueError(f"sizes={self.sizes} is no network; give at least two widths of 1 or more, as (2, 32, 4).")
+            raise ValueError(
+                f"sizes={self.sizes} is no network; give at least two widths of 1 or more, as (2, 32, 4)."
+            )
 
     @property
     def num_params(self) -> int:  # type: ignore[override]
@@ -95,7 +98,9 @@ class MLP(Learner):
             pieces[:0] = [torch.bmm(delta, entering.transpose(1, 2)).flatten(1), delta.sum(2)]
             if len(pieces) < 2 * len(layers):
                 # the rectifier's own backward: `delta` where the activation was positive, else 0
-                delta = torch.ops.aten.threshold_backward(torch.bmm(weight.transpose(1, 2), delta), entering, 0)
+                delta = torch.ops.aten.threshold_backward(
+                    torch.bmm(weight.transpose(1, 2), delta), entering, 0
+                )
         return loss, torch.cat(pieces, 1)
 
     def _shapes(self) -> list[tuple[int, int]]:
@@ -105,7 +110,9 @@ class MLP(Learner):
         layers, start = [], 0
         for fan_in, fan_out in self._shapes():
             middle, end = start + fan_in * fan_out, start + (fan_in + 1) * fan_out
-            layers.append((params[:, start:middle].view(-1, fan_out, fan_in), params[:, middle:end].unsqueeze(2)))
+            layers.append(
+                (params[:, start:middle].view(-1, fan_out, fan_in), params[:, middle:end].unsqueeze(2))
+            )
             start = end
         return layers
 
@@ -159,5 +166,7 @@ class ModuleLearner(Learner):
 
     def _logits(self, params: Tensor, x: Tensor) -> Tensor:
         pieces = params.split([shape.numel() for shape in self.shapes.values()])
-        named = {name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)}
+        named = {
+            name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
+        }
         return functional_call(self.module, named, (x,))

@@ -80,13 +80,23 @@ class MetaOptimizer:
         inner, bias, outer, linear, offset = self._split(theta)
         seen = torch.cat([inputs, memory], 1).unsqueeze(-1)
         hidden = torch.tanh(inner @ seen + bias)
-        change, write = (outer @ hidden + linear @ seen + offset).squeeze(-1).split([1, len(_MEMORY_DECAYS)], 1)
+        change, write = (
+            (outer @ hidden + linear @ seen + offset).squeeze(-1).split([1, len(_MEMORY_DECAYS)], 1)
+        )
         decay = memory.new_tensor(_MEMORY_DECAYS)
-        return self.bound * torch.tanh(change[:, 0] / self.bound), decay * memory + (1 - decay) * torch.tanh(write)
+        return self.bound * torch.tanh(change[:, 0] / self.bound), decay * memory + (1 - decay) * torch.tanh(
+            write
+        )
 
     def _shapes(self) -> list[tuple[int, int]]:
         inputs, outputs = self.num_inputs, self.num_outputs
-        return [(self.hidden, inputs), (self.hidden, 1), (outputs, self.hidden), (outputs, inputs), (outputs, 1)]
+        return [
+            (self.hidden, inputs),
+            (self.hidden, 1),
+            (outputs, self.hidden),
+            (outputs, inputs),
+            (outputs, 1),
+        ]
 
     def _split(self, theta: Tensor) -> list[Tensor]:
         if theta.shape[-1] != self.num_theta:
@@ -138,10 +148,14 @@ class LearnedRate(Rate):
     def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, Tensor]:
         """The change of the log scale `(tasks,)` that the meta-optimizer wants, and its new memory."""
         values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
-        inputs = torch.stack([(values[name] - centre) / spread for name, (centre, spread) in _INPUTS.items()], 1)
+        inputs = torch.stack(
+            [(values[name] - centre) / spread for name, (centre, spread) in _INPUTS.items()], 1
+        )
         return self.meta_optimizer(state.theta, inputs, state.memory)
 
-    def apply(self, state: LearnedRateState, change: Tensor, memory: Tensor) -> tuple[Tensor, LearnedRateState]:
+    def apply(
+        self, state: LearnedRateState, change: Tensor, memory: Tensor
+    ) -> tuple[Tensor, LearnedRateState]:
         """The rate after `change`, and the state for the next step."""
         log_scale = (state.log_scale + change).clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT)
         return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale, memory=memory)
@@ -173,7 +187,7 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
     if not path.is_file():
         raise ValueError(
-            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; the shipped ones are {', '.join(shipped())}."
+            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; there are {', '.join(shipped())}."
         )
     try:
         with safe_open(path, "pt") as file:

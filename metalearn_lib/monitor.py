@@ -37,7 +37,7 @@ class Observation(NamedTuple):
 class MonitorState(NamedTuple):
     """Running averages; each `(tasks,)`."""
 
-    count: Tensor
+    num_steps: Tensor
     loss_fast: Tensor
     loss_slow: Tensor
     grad_fast: Tensor
@@ -71,7 +71,7 @@ class Monitor:
         weight_norm = torch.linalg.vector_norm(params, dim=1)
         log_loss, log_grad, log_weight = bounded_log(loss), bounded_log(grad_norm), bounded_log(weight_norm)
 
-        count = state.count + 1
+        count = state.num_steps + 1
         fast, slow = (1 / count).clamp_min(1 - self.fast), (1 / count).clamp_min(1 - self.slow)
         loss_fast = torch.lerp(state.loss_fast, log_loss, fast)
         loss_slow = torch.lerp(state.loss_slow, log_loss, slow)
@@ -96,4 +96,8 @@ class Monitor:
 
 def bounded_log(value: Tensor) -> Tensor:
     """Natural logarithm within `±LOG_LIMIT`; `nan` and infinity read as the upper limit."""
-    return value.log().nan_to_num(nan=LOG_LIMIT, posinf=LOG_LIMIT, neginf=-LOG_LIMIT).clamp(-LOG_LIMIT, LOG_LIMIT)
+    return (
+        value.log()
+        .nan_to_num(nan=LOG_LIMIT, posinf=LOG_LIMIT, neginf=-LOG_LIMIT)
+        .clamp(-LOG_LIMIT, LOG_LIMIT)
+    )

@@ -29,7 +29,18 @@ COLOURS = {
 }
 """One colour per method through the whole book, from the colour-blind safe set of Okabe and Ito."""
 
-_CLASSES = ("#56B4E9", "#CC79A7", "#B8A600", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#7F7F7F", "#999933", "#AA4499")
+_CLASSES = (
+    "#56B4E9",
+    "#CC79A7",
+    "#B8A600",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#E69F00",
+    "#7F7F7F",
+    "#999933",
+    "#AA4499",
+)
 _MARKERS = "osD^vP*X"
 _INK = "#767676"
 WIDTH = 7.2
@@ -79,7 +90,9 @@ def speedups(
         y = np.arange(len(rows)) + 0.2 * (place - (len(methods) - 1) / 2)
         middle = np.array([value.value for value in values])
         reach = np.abs(np.array([[value.low, value.high] for value in values]).T - middle)
-        ax.errorbar(middle, y, xerr=reach, fmt=marker, ms=6, color=COLOURS.get(method), label=method, elinewidth=2)
+        ax.errorbar(
+            middle, y, xerr=reach, fmt=marker, ms=6, color=COLOURS.get(method), label=method, elinewidth=2
+        )
     ax.set(xscale="log", xlabel=f"times as fast to the threshold as {baseline}", ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), list(rows))
     ax.xaxis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))  # type: ignore[attr-defined]
@@ -97,7 +110,11 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
         runs: by the method's name, the info of an unroll of one task, `(1, time)`.
         threshold: a loss to mark, nats.
     """
-    axes = plt.subplots(2, 2, figsize=(WIDTH, 4.6), sharex=True, layout="constrained")[1] if axes is None else axes
+    axes = (
+        plt.subplots(2, 2, figsize=(WIDTH, 4.6), sharex=True, layout="constrained")[1]
+        if axes is None
+        else axes
+    )
     panels = {
         "loss": "minibatch loss (nats)",
         "lr": "learning rate",
@@ -128,7 +145,10 @@ def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes
         outcome = result.outcomes[method]
         epochs = np.sort(outcome.steps[outcome.crossed]) / result.cell.steps_per_epoch
         part = np.arange(1, len(epochs) + 1) / len(outcome.steps)
-        x, y = np.concatenate([[0], epochs, [cap]]), np.concatenate([[0], part, part[-1:] if len(part) else [0]])
+        x, y = (
+            np.concatenate([[0], epochs, [cap]]),
+            np.concatenate([[0], part, part[-1:] if len(part) else [0]]),
+        )
         ax.step(x, y, where="post", color=COLOURS.get(method), lw=2, label=method)
     ax.set(xlabel="epochs", ylabel="instances that have crossed", ylim=(-0.02, 1.04), xlim=(0, cap))
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
@@ -154,7 +174,9 @@ def rate_paths(paths: Mapping[str, Tensor], ax: Axes | None = None) -> Axes:
     """Learning rates of one method from several starts, `(time,)` each, with the name beside each start."""
     ax = ax or plt.subplots(figsize=(WIDTH, 3.0), layout="constrained")[1]
     for (name, path), style in zip(paths.items(), ("--", "-", ":"), strict=False):
-        ax.plot(1 + np.arange(len(path)), path.numpy(), style, color=COLOURS["meta-optimizer"], lw=2, label=name)
+        ax.plot(
+            1 + np.arange(len(path)), path.numpy(), style, color=COLOURS["meta-optimizer"], lw=2, label=name
+        )
     ax.set(yscale="log", xlabel="gradient evaluations", ylabel="learning rate")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.legend()

@@ -1,7 +1,7 @@
 """Shifts: a family in, a shifted family out, with a severity that is zero-effect at one end of its range.
 
-Inputs are in standard deviations of the family that was shifted, and stay so: preprocessing is frozen from task A, as in
-a deployed pipeline. A shift draws after its family has drawn, so one seed gives the same points before every shift.
+Inputs are in standard deviations of the family that was shifted, and stay so: preprocessing is frozen from task A, as
+in a deployed pipeline. A shift draws after its family has drawn, so one seed gives the same points before every shift.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Scale(Shift):
 class Anisotropy(Shift):
     """Stretch along random orthogonal axes, the longest `severity` times the shortest, the volume unchanged.
 
-        x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
+    x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
     """
 
     lowest, highest, identity, unit = 1.0, 4096.0, 1.0, "longest axis over shortest"

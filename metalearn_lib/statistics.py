@@ -20,6 +20,9 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
 
 def log_ratios(baseline: NDArray, method: NDArray) -> NDArray:
     """Paired log speed-ups: positive where `method` needed fewer steps.
@@ -36,12 +39,18 @@ def log_ratios(baseline: NDArray, method: NDArray) -> NDArray:
             f"times of shapes {baseline.shape} and {method.shape} do not pair; both must be (instances,) over the same "
             "instances, with censored runs kept at the cap."
         )
-    if not (np.isfinite(baseline).all() and np.isfinite(method).all() and min(baseline.min(), method.min()) > 0):
-        raise ValueError("a time is not a positive number; a run that never crosses counts as the cap, never as inf.")
+    if not (
+        np.isfinite(baseline).all() and np.isfinite(method).all() and min(baseline.min(), method.min()) > 0
+    ):
+        raise ValueError(
+            "a time is not a positive number; a run that never crosses counts as the cap, never as inf."
+        )
     return np.log(baseline) - np.log(method)
 
 
-def restricted_speedup(baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+def restricted_speedup(
+    baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0
+) -> Interval:
     """How many times sooner `method` crosses, both restricted to the cap, with a paired bootstrap over instances.
 
         exp mean_i [log min(T_baseline_i, cap) - log min(T_method_i, cap)]

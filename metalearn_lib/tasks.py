@@ -33,7 +33,7 @@ class TaskFamily(ABC):
 class GaussianMixture(TaskFamily):
     """Gaussian blobs at random places, `blobs` of them to a class, so that a class need not be one region.
 
-        mean_b ~ N(0, separation^2 I),   b ~ Uniform(blobs of all classes),   x ~ N(mean_b, spread^2 I),   y = class of b
+        mean_b ~ N(0, separation^2 I),   b ~ Uniform(blobs),   x ~ N(mean_b, spread^2 I),   y = class of b
 
     Every input then has mean 0 and variance `separation^2 + spread^2` over the family, by which it is divided: the
     preprocessing that a pipeline fitted to this family would freeze. A shift of the family acts on these inputs, so

@@ -57,13 +57,17 @@ class Seeds:
                 f"scoring never share an instance; pass Seeds({role!r}, ...)."
             )
 
-    def generator(self, index: int, stream: Literal["data", "params", "order", "perturbation"]) -> torch.Generator:
+    def generator(
+        self, index: int, stream: Literal["data", "params", "order", "perturbation"]
+    ) -> torch.Generator:
         """A generator of one instance's stream. Distinct (role, stream, index) never collide.
 
         torch's CPU generator keeps 32 bits of its seed, so the three are packed into 32 bits and scrambled by an odd
         factor, which is a bijection.
         """
-        packed = (get_args(Role).index(self.role) * len(_STREAMS) + _STREAMS.index(stream)) << _INDEX_BITS | index
+        packed = (
+            get_args(Role).index(self.role) * len(_STREAMS) + _STREAMS.index(stream)
+        ) << _INDEX_BITS | index
         return torch.Generator().manual_seed(packed * 0x9E3779B1 % 2**32)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-from IPython.display import clear_output, display
 
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
@@ -79,36 +79,47 @@ def draw(result: Duel) -> Any:
     """The four curves of the monitor, and a sentence on who crossed when."""
     axes = plots.training(result.runs, result.threshold)
     told = [
-        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}" for name, step in result.steps.items()
+        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}"
+        for name, step in result.steps.items()
     ]
     axes[0, 0].figure.supxlabel("   ".join(told), fontsize=11)
     return axes
+
+
+def as_svg(figure: Any) -> bytes:
+    """The figure as an image for a widget; it is closed, so that a long session does not fill with figures."""
+    image = io.BytesIO()
+    figure.savefig(image, format="svg")
+    plt.close(figure)
+    return image.getvalue()
 
 
 def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
     theta = load_theta("sgd")[0] if theta is None else theta
     style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
-    family = ipywidgets.Dropdown(options=list(SHIFTS), value="scale", description="shift", style=style["style"])
-    severity = ipywidgets.FloatLogSlider(value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style)
-    base_lr = ipywidgets.FloatLogSlider(value=1, min=-2, max=2, step=0.25, description="base learning rate", **style)
+    family = ipywidgets.Dropdown(
+        options=list(SHIFTS), value="scale", description="shift", style=style["style"]
+    )
+    severity = ipywidgets.FloatLogSlider(
+        value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style
+    )
+    base_lr = ipywidgets.FloatLogSlider(
+        value=1, min=-2, max=2, step=0.25, description="base learning rate", **style
+    )
     seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **style)
-    output = ipywidgets.Output()
+    picture = ipywidgets.Image(format="svg+xml", width=760)
 
     def redraw(_: Any = None) -> None:
-        shift = SHIFTS[family.value]
-        within = min(max(severity.value, shift.lowest), shift.highest)
-        result = duel(Setting(family.value, within, base_lr.value, seed.value), theta)
-        with output:
-            clear_output(wait=True)
-            axes = draw(result)
-            display(axes[0, 0].figure)
-            plt.close(axes[0, 0].figure)
+        name = str(family.value)
+        within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
+        result = duel(Setting(name, within, base_lr.value, seed.value), theta)
+        picture.value = as_svg(draw(result)[0, 0].figure)
 
     for control in (family, severity, base_lr, seed):
         control.observe(redraw, names="value")
     redraw()
-    return ipywidgets.VBox([family, severity, base_lr, seed, output])
+    return ipywidgets.VBox([family, severity, base_lr, seed, picture])
 
 
 def _first_pair(below: torch.Tensor) -> int | None:

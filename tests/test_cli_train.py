@@ -7,7 +7,7 @@ from metalearn_lib import cli
 from metalearn_lib.meta_optimizers import load_theta
 from metalearn_lib.meta_train import MetaTrainConfig
 
-TINY = "--num-tasks 2 --horizon 4 --batch-size 16 --outer-steps 2 --workers 1".split()
+TINY = ["--num-tasks", "2", "--horizon", "4", "--batch-size", "16", "--outer-steps", "2", "--workers", "1"]
 
 
 def test_train_writes_a_file_that_train_like_gives_again(tmp_path, capsys):
@@ -27,7 +27,16 @@ def test_every_setting_of_the_config_is_a_flag():
 
 def test_train_takes_up_a_run_where_it_was_left(tmp_path, capsys):
     out = str(tmp_path / "a.safetensors")
-    estimator = ["--estimator", "pes", "--truncation-length", "2", "--families", "home", "scale", "--vary-setup"]
+    estimator = [
+        "--estimator",
+        "pes",
+        "--truncation-length",
+        "2",
+        "--families",
+        "home",
+        "scale",
+        "--vary-setup",
+    ]
     assert cli.main(["train", "--out", out, *TINY, *estimator]) == 0
     theta = load_theta(out)[0]
     assert cli.main(["train", "--out", out, *TINY, *estimator]) == 2

@@ -7,7 +7,6 @@ from metalearn_lib.evaluate import (
     ORACLE,
     Cell,
     Method,
-    Target,
     evaluate,
     held_out_curve,
     set_target,
@@ -32,7 +31,9 @@ def test_the_crossing_is_the_first_of_two_evaluations_in_a_row_below_the_thresho
     loop = InnerLoop(CELL.learner, Constant(0.5))
     outcome = steps_to_threshold(loop, instances, target)
     curve = held_out_curve(loop, instances)
-    for steps, crossed, losses, threshold in zip(outcome.steps, outcome.crossed, curve, target.threshold, strict=True):
+    for steps, crossed, losses, threshold in zip(
+        outcome.steps, outcome.crossed, curve, target.threshold, strict=True
+    ):
         below = (losses < threshold).tolist()
         expected = next((step + 1 for step in range(target.cap - 1) if below[step] and below[step + 1]), None)
         assert (steps, crossed) == ((target.cap, False) if expected is None else (expected, True))
@@ -68,7 +69,10 @@ def test_the_prior_is_the_entropy_of_the_held_out_classes():
 
 def test_a_cell_in_which_nothing_can_be_learnt_is_refused():
     with pytest.raises(RuntimeError, match="learns nothing"):
-        set_target(Cell("noise", GaussianMixture(num_points=96, num_test=64, separation=1e-6), (8,), 32, 1), Seeds("score", 8))
+        set_target(
+            Cell("noise", GaussianMixture(num_points=96, num_test=64, separation=1e-6), (8,), 32, 1),
+            Seeds("score", 8),
+        )
 
 
 def test_tuning_finds_the_best_rate_of_the_whole_grid():

@@ -87,7 +87,9 @@ def test_every_point_is_visited_once_in_each_epoch(family, learner):
 
 @pytest.mark.parametrize("base_lr", [1e-6, 0.1, 1e6])
 @pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
-def test_the_learned_rate_stays_finite_and_bounded_while_training_diverges(base_lr, direction, instances, learner):
+def test_the_learned_rate_stays_finite_and_bounded_while_training_diverges(
+    base_lr, direction, instances, learner
+):
     rate = LearnedRate(base_lr, theta_at_random(1.0))
     _, info = InnerLoop(learner, rate, direction).unroll(instances)
     assert info.lr.isfinite().all()
@@ -99,7 +101,12 @@ def test_the_learned_rate_is_differentiable_in_theta(instances, learner):
     theta = theta_at_random(0.05).requires_grad_()
 
     def last_loss(theta):
-        return InnerLoop(learner, LearnedRate(0.1, theta), Momentum()).unroll(instances, stop=4)[1].loss[:, -1].sum()
+        return (
+            InnerLoop(learner, LearnedRate(0.1, theta), Momentum())
+            .unroll(instances, stop=4)[1]
+            .loss[:, -1]
+            .sum()
+        )
 
     (gradient,) = torch.autograd.grad(last_loss(theta), theta)
     along = torch.randn(len(theta), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -117,7 +124,9 @@ def test_the_learned_law_knows_the_rate_in_force_and_not_the_base_rate(instances
         loop = InnerLoop(learner, LearnedRate(base_lr, theta))
         state = loop.init(instances.params)
         log_scale = torch.full_like(state.rate.log_scale, math.log(0.1 / base_lr))
-        runs.append(loop.unroll(instances, state._replace(rate=state.rate._replace(log_scale=log_scale)))[1].lr)
+        runs.append(
+            loop.unroll(instances, state._replace(rate=state.rate._replace(log_scale=log_scale)))[1].lr
+        )
     torch.testing.assert_close(*runs, rtol=1e-9, atol=0)
 
 

@@ -41,7 +41,7 @@ def test_a_module_is_initialised_by_the_instance_and_not_by_the_global_generator
 
 
 def test_a_module_with_running_statistics_is_refused():
-    with pytest.raises(ValueError, match="BatchNorm1d has buffers.*GroupNorm"):
+    with pytest.raises(ValueError, match=r"BatchNorm1d has buffers.*GroupNorm"):
         ModuleLearner(lambda: nn.BatchNorm1d(2))
 
 

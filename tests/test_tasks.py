@@ -61,7 +61,9 @@ def test_a_shift_does_to_the_same_points_what_its_name_says():
     torch.testing.assert_close(torch.linalg.svdvals(stretch), torch.tensor([[4.0, 0.25]]).expand(4, 2))
 
 
-@pytest.mark.parametrize(("name", "severity"), [("translate", -1), ("scale", 0), ("scale", float("nan")), ("anisotropy", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "severity"), [("translate", -1), ("scale", 0), ("scale", float("nan")), ("anisotropy", 0.5)]
+)
 def test_a_severity_out_of_range_is_refused_with_the_range(name, severity):
     with pytest.raises(ValueError, match=f"severity={severity}.*{name}.*must lie in"):
         make_shift(name, GaussianMixture(), severity)

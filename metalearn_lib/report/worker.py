@@ -62,6 +62,7 @@ def _isolate(scratch: Path) -> None:
         "MATPLOTLIBRC": str(scratch / "matplotlibrc"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "SOURCE_DATE_EPOCH": "0",
+        "TQDM_DISABLE": "1",  # the runner draws a bar of its own, and a bar's times differ from run to run
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

@@ -1,0 +1,102 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from metalearn_lib import plots, widgets
+from metalearn_lib.evaluate import ORACLE, Cell, CellResult, Outcome, Target
+from metalearn_lib.meta_optimizers import MetaOptimizer
+from metalearn_lib.statistics import Interval
+from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.types import Info, Seeds
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_a_speedup_is_drawn_where_it_is_and_with_its_interval():
+    ax = plots.speedups({"task A": {"Adam": Interval(2.0, 1.5, 2.5)}})
+    mark, *_ = (line for line in ax.lines if line.get_label() == "_nolegend_" or line.get_marker() == "o")
+    assert mark.get_xdata()[0] == 2.0
+    (reach,) = ax.collections[0].get_segments()
+    assert reach[:, 0].tolist() == pytest.approx([1.5, 2.5])
+    assert ax.get_xscale() == "log"
+
+
+def test_crossings_end_at_the_share_that_crossed():
+    outcome = Outcome(np.array([8.0, 16.0, 80.0]), np.array([True, True, False]), np.ones(3, bool))
+    cell = Cell("tiny", GaussianMixture(num_points=64), batch_size=8)
+    target = Target(*[torch.ones(3)] * 3, cap=80)
+    ax = plots.crossings(CellResult(cell, target, 0.1, {"SGD": outcome, ORACLE: outcome}))
+    x, y = ax.lines[0].get_data()
+    assert (x[-1], y[-1]) == (10, pytest.approx(2 / 3))
+    assert x[1:3].tolist() == [1, 2]
+
+
+def test_every_method_of_the_contest_has_a_colour_of_its_own():
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
+    assert {"SGD", "Adam", "meta-optimizer", ORACLE} <= set(plots.COLOURS)
+
+
+def test_a_diverged_run_is_drawn_all_the_same():
+    loss = torch.tensor([[1.0, torch.inf, torch.nan]])
+    axes = plots.training({"SGD": Info(loss, loss, loss, torch.ones(1, 3))}, threshold=0.5)
+    axes[0, 0].figure.savefig("/dev/null", format="svg")
+    assert len(axes[0, 0].lines) == 2
+
+
+def test_points_of_each_class_are_drawn_apart():
+    task = GaussianMixture(num_points=50, num_test=1).stack(Seeds("demo", 1))
+    ax = plots.points(task.x[0], task.y[0])
+    assert sum(len(line.get_xdata()) for line in ax.lines) == 50
+
+
+def test_the_same_figure_has_the_same_bytes():
+    plots.use_style()
+    path = torch.linspace(1, 2, 5)
+    first, again = (widgets.as_svg(plots.rate_paths({"a": path}).figure) for _ in range(2))
+    assert first.split(b"</metadata>")[1] == again.split(b"</metadata>")[1]
+
+
+def test_an_untrained_rule_draws_a_duel_with_sgd():
+    untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+    duel = widgets.duel(widgets.Setting(num_steps=30), untrained)
+    assert torch.equal(duel.runs["SGD"].loss, duel.runs["meta-optimizer"].loss)
+    assert duel.steps["SGD"] == duel.steps["meta-optimizer"]
+
+
+def test_moving_a_slider_trains_again_and_redraws():
+    untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+    box = widgets.shift_sliders(untrained)
+    family, severity, base_lr, _, picture = box.children
+    assert not severity.continuous_update
+    before = bytes(picture.value)
+    assert before.lstrip().startswith(b"<?xml")
+    base_lr.value = 100.0  # diverges, and is drawn as such
+    assert bytes(picture.value) != before
+    family.value = "translate"
+    severity.value = 64.0
+    assert plt.get_fignums() == []
+
+
+def test_the_core_imports_nothing_that_draws_shows_or_builds():
+    core = (
+        "evaluate meta_train gradient_estimators inner_loop meta_optimizers rates directions monitor learners"
+    )
+    names = [
+        f"metalearn_lib.{name}"
+        for name in (core + " shifts tasks trees statistics types files cores").split()
+    ]
+    edge = ["matplotlib", "IPython", "ipywidgets", "sphinx", "papermill"]
+    program = f"import {', '.join(names)}, sys; print([name for name in {edge} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "[]"
