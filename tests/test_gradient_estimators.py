@@ -167,10 +167,18 @@ def test_a_task_whose_gradient_is_no_number_is_left_out_and_counted(problem):
 
 
 def test_antithetic_evolution_agrees_with_backpropagation(problem):
-    """Small perturbations: the smoothed gradient is the gradient, and the mean over many pairs finds it."""
+    """Perturbations so small that no rectifier switches: there smoothing changes nothing."""
     problem, theta = problem(2400), theta_at_random()
-    estimate, _ = AntitheticES(1e-4)(torch.tensor(0), theta, problem, generator())
-    assert_near(estimate.gradient, exact_gradient(problem, theta), 2400)
+    estimate, _ = AntitheticES(1e-7)(torch.tensor(0), theta, problem, generator())
+    of_tasks = torch.stack(
+        [exact_gradient(repeating(problem.loop, problem.draw(task, 1)[0], 1), theta, 1) for task in range(6)]
+    )
+    exact = of_tasks.mean(0)
+    torch.testing.assert_close(exact, exact_gradient(problem, theta), rtol=1e-9, atol=1e-12)
+    assert torch.cosine_similarity(estimate.gradient, exact, 0) > 0.95
+    # the estimator's own noise, exactly: a pair scatters by |g_i| sqrt(theta + 1) about its task's gradient
+    noise = (of_tasks.square().sum(1).mean() * (len(theta) + 1) / 2400).sqrt()
+    assert 0.7 < (estimate.gradient - exact).norm() / noise < 1.3
     assert estimate.num_gradients == 2 * 2400 * 8
     assert estimate.num_nonfinite == 0
 
@@ -186,7 +194,7 @@ def test_persistent_evolution_over_the_whole_horizon_is_antithetic_evolution(pro
 
 def test_persistent_evolution_over_the_whole_horizon_agrees_with_backpropagation(problem):
     problem, theta = problem(2400), theta_at_random()
-    estimator = PersistentES(None, 1e-4)
+    estimator = PersistentES(None, 1e-7)
     estimate, _ = estimator(estimator.init(problem, theta), theta, problem, generator())
     assert_near(estimate.gradient, exact_gradient(problem, theta), 2400)
 

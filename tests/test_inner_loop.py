@@ -178,7 +178,7 @@ def test_a_batch_carries_class_probabilities(instances):
     assert torch.equal(batch.target.sum(-1), torch.ones(6, 32, dtype=torch.float64))
 
 
-@pytest.mark.filterwarnings("default")  # torch's compiler warns about itself
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
 def test_a_compiled_step_gives_the_same_answers_to_rounding(instances, learner):
     theta = theta_at_random(0.1)
     plain, compiled = (

@@ -74,7 +74,7 @@ class MetaTrainConfig:
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
         compile_step: whether torch.compile makes the inner step faster, after a minute's work; for one set-up and
-            evolution strategies alone.
+            ES alone.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
