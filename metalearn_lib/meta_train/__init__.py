@@ -8,6 +8,7 @@ from metalearn_lib.meta_train.outer_loop import (
     mean_estimate,
     meta_train,
     meta_train_best,
+    meta_train_many,
     validation_loss,
 )
 from metalearn_lib.meta_train.watch import read_log
@@ -22,6 +23,7 @@ __all__ = [
     "mean_estimate",
     "meta_train",
     "meta_train_best",
+    "meta_train_many",
     "read_log",
     "validation_loss",
 ]

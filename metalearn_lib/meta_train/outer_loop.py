@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from multiprocessing import get_context
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from metalearn_lib import __version__
 from metalearn_lib.cores import available_cores, one_thread
@@ -314,6 +316,29 @@ def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128
             for name in config.directions
         ]
     return float(torch.stack(losses).mean())
+
+
+def meta_train_many(
+    configs: Sequence[MetaTrainConfig], workers: int | None = None, progress: bool = True
+) -> list[Trained]:
+    """Train every config, a process to each, and validate it; the card of each has its own validation loss.
+
+    Args:
+        workers: processes; the machine's cores by default. 1 trains in this process.
+        progress: whether to draw a progress bar over the runs.
+    """
+    workers = min(workers or available_cores(), len(configs))
+    label = {"desc": "meta-training", "unit": "run", "total": len(configs), "disable": not progress}
+    if workers == 1:
+        return list(tqdm(map(_train_and_validate, configs), **label))
+    with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
+        return list(tqdm(pool.map(_train_and_validate, configs), **label))
+
+
+def _train_and_validate(config: MetaTrainConfig) -> Trained:
+    trained = meta_train(config, progress=False)
+    losses = {str(config.seed): validation_loss(config, trained.theta)}
+    return trained._replace(card=trained.card | {"validation_loss": losses})
 
 
 def meta_train_best(
