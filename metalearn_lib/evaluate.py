@@ -28,7 +28,7 @@ from metalearn_lib.types import Seeds
 
 REFERENCE_RATES = (1e-3, 1e-2, 1e-1)
 CAP_FACTOR = 8
-_REFERENCE_CADENCE = 4
+REFERENCE_CADENCE = 4
 _COARSE, _FINE = 0.5, 0.25  # decades between rates of the tuning grid
 _GRID = (-6.0, 2.0)  # decades
 
@@ -105,27 +105,37 @@ def set_target(cell: Cell, seeds: Seeds) -> Target:
     """
     num_steps = 4 * cell.horizon
     instances = cell.draw(seeds, num_steps)
-    frequency = instances.test.target.mean(1)
-    prior_loss = -torch.special.xlogy(frequency, frequency).sum(1)
     curves = torch.stack(
         [
-            held_out_curve(InnerLoop(cell.learner, Constant(lr), Adam()), instances, _REFERENCE_CADENCE)
+            held_out_curve(InnerLoop(cell.learner, Constant(lr), Adam()), instances, REFERENCE_CADENCE)
             for lr in REFERENCE_RATES
         ]
     )
-    curves = curves.nan_to_num(nan=torch.inf)
-    reference_loss = curves.amin((0, 2))
+    prior_loss, reference_loss, threshold = draw_line(curves, instances.test.target, cell.delta)
     if not (reference_loss < prior_loss).all():
         raise RuntimeError(
             f"cell {cell.name!r}: on {int((reference_loss >= prior_loss).sum())} of {len(seeds)} instances the "
             "reference learns nothing, so there is no threshold to reach; make the task easier or the horizon longer."
         )
-    threshold = reference_loss + cell.delta * (prior_loss - reference_loss)
     crossed = curves < threshold[:, None]
-    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * _REFERENCE_CADENCE, num_steps).amin(
+    first = torch.where(crossed.any(2), (crossed.float().argmax(2) + 1) * REFERENCE_CADENCE, num_steps).amin(
         0
     )
     return Target(prior_loss, reference_loss, threshold, CAP_FACTOR * int(first.float().median()))
+
+
+def draw_line(curves: Tensor, target: Tensor, delta: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Prior loss, best loss of the reference and threshold, each `(tasks,)`.
+
+    Args:
+        curves: held-out losses of the reference `(rates, tasks, evaluations)`.
+        target: held-out class probabilities `(tasks, points, classes)`.
+        delta: the part of the learnable loss that is left at the threshold.
+    """
+    frequency = target.mean(1)
+    prior_loss = -torch.special.xlogy(frequency, frequency).sum(1)
+    reference_loss = curves.nan_to_num(nan=torch.inf).amin((0, 2))
+    return prior_loss, reference_loss, reference_loss + delta * (prior_loss - reference_loss)
 
 
 @one_thread()

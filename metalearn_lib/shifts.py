@@ -6,7 +6,6 @@ in a deployed pipeline. A shift draws after its family has drawn, so one seed gi
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ class Anisotropy(Shift):
 
     def draw(self, num_features: int, generator: Generator) -> tuple[Tensor, Tensor]:
         axes, _ = torch.linalg.qr(torch.randn(num_features, num_features, generator=generator))
-        half = math.log(self.severity) / 2
+        half = torch.as_tensor(self.severity, dtype=torch.float64).log() / 2
         stretch = torch.linspace(-half, half, num_features).exp()
         return axes * stretch @ axes.T, torch.zeros(num_features)
 

@@ -1,0 +1,332 @@
+"""What the page runs, traced from the library: drawing an instance, starting a rule, one inner step, what is looked at.
+
+Randomness is an input. `draw_instances` itself is traced, with every call to a generator replaced by an input; the
+page fills these inputs from a counter-based generator of its own (engine.js), so it draws data, shift, initial weights
+and minibatch order from a seed, and no line of the task families or of the shifts is written twice. Putting
+the page's numbers in place of the generator's calls in torch (`Replay`) gives the same instance there, which is how the
+two are compared. The same seed therefore gives the same instance in every browser, but another one than
+`Seeds("demo", 1, seed)` gives in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.utils._pytree as pytree
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from metalearn_lib.directions import Adam, Direction, Gradient, Momentum
+from metalearn_lib.evaluate import REFERENCE_CADENCE, REFERENCE_RATES, Cell, draw_line
+from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
+from metalearn_lib.learners import Batch
+from metalearn_lib.meta_optimizers import LearnedRate, load_theta
+from metalearn_lib.rates import Constant, Rate
+from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.types import Seeds
+from metalearn_lib.web.generator import Program
+
+GRID = 48
+"""The decision boundary is looked at on this many points a side."""
+
+_STOPS = {
+    "scale": [2.0**power for power in range(-6, 7)],
+    "translate": [0.0, *(2.0**power for power in range(-2, 7))],
+    "anisotropy": [2.0**power for power in range(13)],
+}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A contestant: how it is called and drawn, its direction, and the rate tuned on task A.
+
+    Args:
+        base_lr: 10 to a quarter decade, by `evaluate.tune` on task A.
+        theta: meta-parameters of a learned rate; None is a constant rate.
+    """
+
+    label: str
+    colour: str
+    direction: Direction
+    base_lr: float
+    theta: Tensor | None = None
+
+    def rate(self, base_lr: float | Tensor, theta: Tensor | None = None) -> Rate:
+        theta = self.theta if theta is None else theta
+        return Constant(base_lr) if theta is None else LearnedRate(base_lr, theta)
+
+
+_REFERENCE = Rule("reference", "", Adam(), REFERENCE_RATES[0])
+"""What sets the threshold; see `evaluate.set_target`."""
+
+
+def default_rules() -> dict[str, Rule]:
+    """The shipped meta-optimizer, called `meta`, and its rivals, each at the rate tuned on task A."""
+    theta, _ = load_theta("sgd")
+    return {
+        "meta": Rule("meta-optimizer", "#D55E00", Gradient(), 1.0, theta),
+        "sgd": Rule("SGD", "#0072B2", Gradient(), 1.0),
+        "momentum": Rule("momentum", "#009E73", Momentum(), 10**-0.75),
+        "adam": Rule("Adam", "#E69F00", Adam(), 10**-1.25),
+    }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The set-up that the explorer shows, the same in torch and in a page.
+
+    Args:
+        family: tasks of two features, unshifted.
+        rules: contestants by key; one is called `meta`, the others are its rivals.
+        hidden: widths of the learner's hidden layers.
+        limit: steps of a run; what has not crossed by then has not crossed.
+
+    Raises:
+        ValueError: for a family whose points cannot be drawn on a plane, or rules without a `meta`.
+    """
+
+    family: TaskFamily = field(default_factory=GaussianMixture)
+    rules: dict[str, Rule] = field(default_factory=default_rules)
+    hidden: tuple[int, ...] = (32, 32)
+    batch_size: int = 128
+    limit: int = 200
+
+    def __post_init__(self) -> None:
+        if self.family.num_features != 2:
+            raise ValueError(
+                f"{type(self.family).__name__} has {self.family.num_features} features, and the explorer draws points "
+                "on a plane; use a family of 2 features."
+            )
+        if "meta" not in self.rules or len(self.rules) < 2:
+            raise ValueError(f"rules {', '.join(self.rules)} need one called 'meta' and at least one rival.")
+
+    @property
+    def rivals(self) -> list[str]:
+        return [key for key in self.rules if key != "meta"]
+
+    def cell(self, shift: str, severity: float) -> Cell:
+        return Cell("explorer", make_shift(shift, self.family, severity), self.hidden, self.batch_size)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that an instance is drawn for: those of the reference, which trains longest."""
+        return max(self.limit, 4 * self.cell("scale", 1.0).horizon)
+
+    def loop(self, key: str, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
+        rule = _REFERENCE if key == "reference" else self.rules[key]
+        return InnerLoop(self.cell("scale", 1.0).learner, rule.rate(base_lr, theta), rule.direction)
+
+    def look(self, params: Tensor, box: Tensor) -> Tensor:
+        """Class probabilities `(tasks, GRID * GRID, classes)` over a square, from its top left, row by row.
+
+        Args:
+            box: centre and half width of the square, `(3,)`.
+        """
+        line = (torch.arange(GRID, dtype=params.dtype) + 0.5) * (2 / GRID) - 1
+        across, up = line.expand(GRID, GRID), -line.unsqueeze(1).expand(GRID, GRID)
+        unit = torch.stack([across.reshape(-1), up.reshape(-1)], 1)
+        points = box[:2] + box[2] * unit
+        return self.cell("scale", 1.0).learner.logits(params, points.unsqueeze(0)).softmax(-1)
+
+    def describe(self) -> dict[str, Any]:
+        """What the front end has to know, as plain data."""
+        shifts = {
+            name: {
+                "unit": SHIFTS[name].unit,
+                "identity": SHIFTS[name].identity,
+                "stops": [stop for stop in stops if SHIFTS[name].lowest <= stop <= SHIFTS[name].highest],
+            }
+            for name, stops in _STOPS.items()
+        }
+        rules = {
+            key: {
+                "label": rule.label,
+                "colour": rule.colour,
+                "base": rule.base_lr,
+                "learned": rule.theta is not None,
+            }
+            for key, rule in self.rules.items()
+        }
+        return {
+            "shifts": shifts,
+            "rules": rules,
+            "limit": self.limit,
+            "grid": GRID,
+            "features": self.family.num_features,
+            "classes": self.family.num_classes,
+        }
+
+
+class Draw(NamedTuple):
+    """One call to a random generator: what the page must draw in its place."""
+
+    kind: str
+    """`randn`, `rand`, `randint` or `randperm`"""
+    shape: tuple[int, ...]
+    high: int
+    """integers are drawn from `[0, high)`"""
+    stream: tuple[int, int]
+    """which generator was called, and how many calls it had before: a longer draw of one shifts no other"""
+
+
+class Record(TorchFunctionMode):
+    """Write down every call to a random generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[Draw] = []
+        self.examples: list[Tensor] = []
+        self.calls: dict[int, int] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if (generator := kwargs.get("generator")) is not None:
+            if func.__name__ not in ("randn", "rand", "randint", "randperm"):
+                raise NotImplementedError(
+                    f"the page cannot draw torch.{func.__name__}; use randn, rand, randint or randperm."
+                )
+            seed = generator.initial_seed()
+            count = self.calls[seed] = self.calls.get(seed, -1) + 1
+            high = args[0] if func.__name__ == "randint" else 0
+            stream = (list(self.calls).index(seed), count)
+            self.draws.append(Draw(func.__name__, tuple(result.shape), high, stream))
+            self.examples.append(result)
+        return result
+
+
+class Replay(TorchFunctionMode):
+    """Answer every call to a random generator with the next of `numbers`."""
+
+    def __init__(self, numbers: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.numbers = iter(numbers)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **kwargs) if kwargs.get("generator") is None else next(self.numbers)
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Draw and compute in float64 inside the block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def instance(
+    experiment: Experiment, shift: str, severity: float | Tensor, numbers: Sequence[Tensor]
+) -> Instances:
+    """The instance that `numbers` give in place of the generators' calls."""
+    # the range of a severity is checked on a number, which a traced severity does not have
+    cell = experiment.cell(shift, SHIFTS[shift].identity if isinstance(severity, Tensor) else severity)
+    if isinstance(severity, Tensor):
+        object.__setattr__(cell.family, "severity", severity)
+    with float64(), Replay(numbers):
+        return _draw(experiment, cell)
+
+
+def _draw(experiment: Experiment, cell: Cell) -> Instances:
+    num_steps, batch_size = experiment.num_steps, experiment.batch_size
+    return draw_instances(cell.family, cell.learner, Seeds("demo", 1), num_steps, batch_size, torch.float64)
+
+
+def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]]:
+    """The programs of the page by name, and what its engine must know about them."""
+    cell = experiment.cell("scale", 1.0)
+    learner = cell.learner
+    made: dict[str, Program] = {}
+    draws: dict[str, list[Draw]] = {}
+    one = torch.ones(1, dtype=torch.float64)
+
+    example = None
+    for name in SHIFTS:
+        with float64(), Record() as record:
+            example = _draw(experiment, experiment.cell(name, SHIFTS[name].identity))
+        draws[name] = record.draws
+
+        def draw(severity: Tensor, *numbers: Tensor, name: str = name) -> list[Tensor]:
+            return pytree.tree_leaves(instance(experiment, name, severity[0], numbers))
+
+        made[f"draw_{name}"] = Program(draw, [one, *record.examples], tracing_mode="fake")
+
+    assert example is not None
+
+    rules = dict(experiment.rules)
+    reference = next(
+        (key for key, rule in rules.items() if rule.direction == Adam() and rule.theta is None), None
+    )
+    if reference is None:
+        reference, rules["reference"] = "reference", _REFERENCE
+    for key, rule in rules.items():
+        theta = None if rule.theta is None else rule.theta.double()
+        state = experiment.loop(key, one, theta).init(example.params)
+        leaves, structure = pytree.tree_flatten(state)
+
+        def start(params: Tensor, lr: Tensor, *theta: Tensor, key: str = key) -> list[Tensor]:
+            return pytree.tree_leaves(experiment.loop(key, lr, *theta).init(params))
+
+        def step(
+            table: Tensor, rows: Tensor, *leaves: Tensor, key: str = key, structure: Any = structure
+        ) -> list[Tensor]:
+            batch = example._replace(table=table, order=rows).batch(0)
+            state, info = experiment.loop(key, one).step(
+                pytree.tree_unflatten(list(leaves), structure), batch
+            )
+            return [*pytree.tree_leaves(state), *info]
+
+        made[f"start_{key}"] = Program(start, [example.params, one, *([] if theta is None else [theta])])
+        carry = {place: place + 2 for place in range(len(leaves))}
+        made[f"step_{key}"] = Program(step, [example.table, example.order[:, :1], *leaves], carry)
+
+    def held_out(params: Tensor, *test: Tensor) -> list[Tensor]:
+        return [learner.loss(params, Batch(*test))]
+
+    def line(curves: Tensor, target: Tensor) -> list[Tensor]:
+        return list(draw_line(curves, target, cell.delta))
+
+    made["held_out"] = Program(held_out, [example.params, *example.test])
+    made["look"] = Program(
+        lambda params, box: [experiment.look(params, box)], [example.params, one.expand(3)]
+    )
+    num_evaluations = 4 * cell.horizon // REFERENCE_CADENCE
+    curves = torch.ones(len(REFERENCE_RATES), 1, num_evaluations, dtype=torch.float64)
+    made["line"] = Program(line, [curves, example.test.target])
+    facts = {
+        "draws": {name: _runs(each) for name, each in draws.items()},
+        "batch": experiment.batch_size,
+        "theta": {
+            # nine digits are exact for float32
+            key: [float(f"{weight:.9g}") for weight in rule.theta.float().tolist()]
+            for key, rule in experiment.rules.items()
+            if rule.theta is not None
+        },
+        "reference": {
+            "rule": reference,
+            "rates": REFERENCE_RATES,
+            "steps": 4 * cell.horizon,
+            "cadence": REFERENCE_CADENCE,
+        },
+    }
+    return made, facts
+
+
+def _runs(draws: list[Draw]) -> list[list[Any]]:
+    """`[kind, high, generator, first call, calls]`, with like calls of one generator in a row as one entry."""
+    runs: list[list[Any]] = []
+    for draw in draws:
+        generator, call = draw.stream
+        if runs and runs[-1][:3] == [draw.kind, draw.high, generator]:
+            runs[-1][4] += 1
+        else:
+            runs.append([draw.kind, draw.high, generator, call, 1])
+    return runs

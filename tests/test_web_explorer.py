@@ -1,0 +1,168 @@
+"""ShiftExplorer in Python: what torch answers to the front end, and what a notebook shows."""
+
+import base64
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+
+from metalearn_lib.evaluate import set_target
+from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.tasks import Digits, GaussianMixture
+from metalearn_lib.types import Seeds, Task
+from metalearn_lib.web import ShiftExplorer
+from metalearn_lib.web.experiment import GRID, Experiment, Record, Replay, instance, programs
+from metalearn_lib.web.explorer import TorchEngine
+
+SETTINGS = {"shift": "scale", "severity": 2.0, "seed": 3, "rival": "adam", "rate": 1.0}
+BASES = {"meta": 1.0, "adam": 10**-1.25}
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Experiment:
+    return Experiment()
+
+
+@pytest.fixture
+def engine(experiment: Experiment) -> TorchEngine:
+    return TorchEngine(experiment)
+
+
+def ask(engine: TorchEngine, kind: str, **message: Any) -> tuple[dict[str, Any], list[bytes]]:
+    answer, buffers = engine.answer({"id": "7", "kind": kind, **message})
+    assert answer["id"] == "7"
+    return json.loads(json.dumps(answer, allow_nan=False)), buffers
+
+
+def test_the_kernel_answers_with_the_inner_loops_own_numbers(
+    engine: TorchEngine, experiment: Experiment
+) -> None:
+    ask(engine, "open", settings=SETTINGS, bases=BASES)
+    told = [ask(engine, "advance", steps=steps)[0]["told"] for steps in (1, 0, 4)]
+    cell = experiment.cell("scale", 2.0)
+    instances = cell.draw(Seeds("demo", 1, 3), 5)
+    for key, lr in BASES.items():
+        rows = torch.tensor([row for each in told for row in each[key]["rows"]])
+        loop = experiment.loop(key, lr)
+        expected = [
+            torch.cat([*info, loop.learner.loss(state.params, instances.test)])
+            for state, info in loop.iterate(instances)
+        ]
+        torch.testing.assert_close(rows, torch.stack(expected))
+
+
+def test_the_map_holds_a_probability_of_each_class_at_each_place(engine: TorchEngine) -> None:
+    _, buffers = ask(engine, "open", settings=SETTINGS, bases=BASES)
+    assert len(buffers[0]) == 4 * 1024 * (2 + 4)
+    _, maps = ask(engine, "advance", steps=1, box=[0, 0, 5])
+    for each in maps:
+        seen = torch.frombuffer(bytearray(each), dtype=torch.uint8).view(GRID * GRID, 4)
+        assert ((seen.int().sum(1) - 255).abs() <= 2).all()
+
+
+def test_a_diverged_run_is_told_without_numbers_that_json_lacks(engine: TorchEngine) -> None:
+    settings = SETTINGS | {"severity": 64.0}
+    ask(engine, "open", settings=settings, bases={"meta": 1.0, "sgd": 1e12})
+    told, buffers = ask(engine, "advance", steps=50, box=[0, 0, 100])
+    rows = told["told"]["sgd"]["rows"]
+    assert None in rows[-1]
+    assert len(rows) < 50
+    assert told["told"]["sgd"]["map"] is None
+    assert told["told"]["meta"]["map"] == 0
+    assert len(buffers) == 1
+
+
+def test_the_kernel_judges_as_the_evaluation_does(engine: TorchEngine, experiment: Experiment) -> None:
+    verdict, _ = ask(engine, "judge", settings=SETTINGS, bases=BASES, limit=200)
+    target = set_target(experiment.cell("scale", 2.0), Seeds("demo", 1, 3))
+    assert verdict["threshold"] == pytest.approx(float(target.threshold))
+    assert set(verdict["crossed"]) == {"meta", "adam"}
+
+
+def doubled(numbers: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [number.double() if number.is_floating_point() else number for number in numbers]
+
+
+def test_replayed_numbers_give_the_recorded_instance(experiment: Experiment) -> None:
+    cell = experiment.cell("anisotropy", 16.0)
+    with Record() as record:
+        expected = cell.draw(Seeds("demo", 1), experiment.num_steps)
+    found = instance(experiment, "anisotropy", 16.0, doubled(record.examples))
+    torch.testing.assert_close(found.table.float(), expected.table)
+    torch.testing.assert_close(found.params.float(), expected.params)
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experiment) -> None:
+    with Record() as record:
+        make_shift(name, GaussianMixture(), 2.0).sample(Seeds("demo", 1).generator(0, "data"))
+        experiment.cell(name, 2.0).learner.init(Seeds("demo", 1).generator(0, "params"))
+        for _ in range(64):
+            torch.randperm(1024, generator=Seeds("demo", 1).generator(0, "order"))
+    numbers = doubled(record.examples)
+    plain = instance(experiment, name, 2.0, numbers)
+    traced = instance(experiment, name, torch.tensor(2.0, dtype=torch.float64), numbers)
+    torch.testing.assert_close(traced.table, plain.table)
+
+
+def test_replay_runs_out_where_more_is_asked_for() -> None:
+    with Replay([torch.ones(2)]):
+        assert torch.randn(2, generator=torch.Generator()).tolist() == [1, 1]
+        with pytest.raises(StopIteration):
+            torch.randn(2, generator=torch.Generator())
+
+
+def test_a_notebook_is_shown_a_widget_a_page_and_an_image() -> None:
+    data, _ = ShiftExplorer(severity=8.0)._repr_mimebundle_()
+    assert set(data) >= {"application/vnd.jupyter.widget-view+json", "text/html", "image/png"}
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert '"severity":8.0' in data["text/html"]
+    assert "http" not in data["text/html"]
+
+
+@dataclass(frozen=True)
+class Rings(GaussianMixture):
+    """Two rings, by numbers of a kind that the page cannot draw."""
+
+    num_classes: int = 2
+
+    def sample(self, generator: torch.Generator) -> Task:
+        angle = torch.empty(1536).uniform_(0, 6.28, generator=generator)
+        y = torch.randint(2, (1536,), generator=generator)
+        x = torch.stack([angle.cos(), angle.sin()], 1) * (1 + y).unsqueeze(1)
+        return Task(x[:1024], y[:1024], x[1024:], y[1024:])
+
+
+def test_a_task_of_ones_own_runs_live_even_where_the_page_cannot_draw_it() -> None:
+    explorer = ShiftExplorer(Experiment(Rings()), shift="translate")
+    ask(explorer.engine, "open", settings=SETTINGS | {"rival": "sgd"}, bases={"meta": 1.0, "sgd": 1.0})
+    told, _ = ask(explorer.engine, "advance", steps=3, box=[0, 0, 3])
+    assert len(told["told"]["meta"]["rows"]) == 3
+    data, _ = explorer._repr_mimebundle_()
+    assert "text/html" not in data
+    assert "image/png" in data
+
+
+def test_the_same_explorer_gives_the_same_bytes() -> None:
+    assert ShiftExplorer(seed=2).html() == ShiftExplorer(seed=2).html()
+
+
+def test_a_setting_that_there_is_not_is_refused() -> None:
+    with pytest.raises(TypeError, match="settings noise are unknown; there are shift, severity"):
+        ShiftExplorer(noise=1)
+
+
+def test_an_experiment_that_cannot_be_drawn_is_refused(experiment: Experiment) -> None:
+    with pytest.raises(ValueError, match="Digits has 64 features"):
+        Experiment(Digits())
+    with pytest.raises(ValueError, match="need one called 'meta'"):
+        Experiment(rules={"sgd": experiment.rules["sgd"]})
+
+
+def test_a_page_without_adam_still_has_its_reference(experiment: Experiment) -> None:
+    rules = {key: experiment.rules[key] for key in ("meta", "sgd")}
+    made, facts = programs(replace(experiment, rules=rules))
+    assert facts["reference"]["rule"] == "reference"
+    assert "step_reference" in made
