@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta
+from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta, shipped
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
@@ -143,3 +143,12 @@ def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
             instances, _ = problem.draw(0, (each.outer_steps + 1) * 2)
             drawn.append(instances.params)
     assert len(torch.cat(drawn).unique(dim=0)) == 4 * 4 * 2
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_meta_optimizer_fits_its_card(name):
+    theta, card = load_theta(name)
+    config = MetaTrainConfig(**card["config"])
+    assert theta.shape == (MetaOptimizer(config.hidden).num_theta,)
+    assert card["validation_loss"][str(config.seed)] == min(card["validation_loss"].values())
+    assert card["gradient_evaluations_all_seeds"] >= card["gradient_evaluations"]
