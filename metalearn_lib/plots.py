@@ -25,15 +25,19 @@ COLOURS = {
     "Adam": "#E69F00",
     "meta-optimizer": "#D55E00",
     "SGD re-tuned on B": "#7F7F7F",
+    "meta-optimizer, base rate / 100": "#8C3B00",
+    "meta-optimizer, base rate x 100": "#F0A070",
+}
+"""One colour per method through the whole book, from the colour-blind safe set of Okabe and Ito."""
+
+ESTIMATOR_COLOURS = {
     "ES": "#0072B2",
     "PES": "#009E73",
     "backpropagation": "#CC79A7",
     "truncated backpropagation": "#D55E00",
     "REINFORCE": "#E69F00",
-    "meta-optimizer, base rate / 100": "#8C3B00",
-    "meta-optimizer, base rate x 100": "#F0A070",
 }
-"""One colour per method through the whole book, from the colour-blind safe set of Okabe and Ito."""
+"""One colour per gradient estimator."""
 
 _CLASSES = (
     "#56B4E9",
@@ -201,8 +205,8 @@ def learning_curves(curves: Mapping[str, tuple[NDArray, NDArray]], ax: Axes | No
         kernel = np.ones(width) / width
         smooth = np.array([np.convolve(each, kernel, "valid") for each in losses])
         x = spent[width - 1 :]
-        ax.fill_between(x, smooth.min(0), smooth.max(0), color=COLOURS.get(name), alpha=0.15, lw=0)
-        ax.plot(x, smooth.mean(0), color=COLOURS.get(name), lw=2, label=name)
+        ax.fill_between(x, smooth.min(0), smooth.max(0), color=ESTIMATOR_COLOURS.get(name), alpha=0.15, lw=0)
+        ax.plot(x, smooth.mean(0), color=ESTIMATOR_COLOURS.get(name), lw=2, label=name)
     ax.set(xlabel="minibatch gradients spent", ylabel="meta-loss (nats)")
     ax.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.4)  # type: ignore[call-arg]
     return ax
@@ -219,7 +223,7 @@ def estimator_faults(
     """
     axes = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")[1] if axes is None else axes
     for place, (name, values) in enumerate(spread.items()):
-        colour = COLOURS.get(name)
+        colour = ESTIMATOR_COLOURS.get(name)
         axes[0].boxplot(
             np.log10(np.ravel(values)[np.isfinite(np.ravel(values)) & (np.ravel(values) > 0)]),
             positions=[place],
@@ -236,7 +240,7 @@ def estimator_faults(
     axes[0].xaxis.set_major_formatter(lambda value, _: f"{10**value:g}")
     axes[0].set(xlabel="longest estimate / mean estimate")
     for name, by_length in cosines.items():
-        axes[1].plot(list(by_length), list(by_length.values()), "o-", color=COLOURS.get(name), lw=2)
+        axes[1].plot(list(by_length), list(by_length.values()), "o-", color=ESTIMATOR_COLOURS.get(name), lw=2)
     axes[1].set(
         xscale="log", xlabel="truncation length (inner steps)", ylabel="cosine with the whole gradient"
     )
