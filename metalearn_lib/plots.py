@@ -25,6 +25,9 @@ COLOURS = {
     "Adam": "#E69F00",
     "meta-optimizer": "#D55E00",
     "SGD re-tuned on B": "#7F7F7F",
+    "meta-optimizer on Adam": "#882255",
+    "meta-optimizer on Adam, base rate / 100": "#5C1A3A",
+    "meta-optimizer on Adam, base rate x 100": "#C27BA0",
     "meta-optimizer, base rate / 100": "#8C3B00",
     "meta-optimizer, base rate x 100": "#F0A070",
 }
@@ -109,7 +112,8 @@ def speedups(
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())  # type: ignore[attr-defined]
     ax.grid(axis="y", visible=False)
-    ax.figure.legend(loc="outside upper center", ncols=len(methods), handletextpad=0.3)  # type: ignore[call-arg]
+    columns = len(methods) if sum(map(len, methods)) < 60 else 2
+    ax.figure.legend(loc="outside upper center", ncols=columns, handletextpad=0.3)  # type: ignore[call-arg]
     return ax
 
 
