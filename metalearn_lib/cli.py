@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         print(f"metalearn: {error}", file=sys.stderr)
         return error.status
-    except KeyboardInterrupt:
-        print("\nmetalearn: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\nmetalearn: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
@@ -53,9 +53,26 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    parser.add_argument(
+        "--runs",
+        metavar="DIR",
+        help="where checkpoints and logs of each meta-seed are kept (default: FILE.runs)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoints, where there are any"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's files beside the checkpoints"
+    )
     settings = parser.add_argument_group("settings, each in place of the default or the card's")
     for name, kind in _settings().items():
-        settings.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper())
+        flag = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            settings.add_argument(flag, action=argparse.BooleanOptionalAction)
+        elif kind is tuple:
+            settings.add_argument(flag, nargs="+", metavar="NAME")
+        else:
+            settings.add_argument(flag, type=kind, metavar=kind.__name__.upper())
     parser.set_defaults(run=_run_train)
 
 
@@ -65,20 +82,27 @@ def _settings() -> dict[str, type]:
         "direction": str,
         "base_lr": float,
         "base_lr_decades": float,
+        "families": tuple,
+        "vary_setup": bool,
+        "estimator": str,
+        "truncation_length": int,
         "num_tasks": int,
+        "tasks_per_chunk": int,
         "horizon": int,
         "batch_size": int,
         "outer_steps": int,
         "outer_lr": float,
         "sigma": float,
         "hidden": int,
+        "compile_step": bool,
+        "max_nonfinite": float,
         "seed": int,
     }
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
     from metalearn_lib.meta_optimizers import load_theta, save_theta
-    from metalearn_lib.meta_train import MetaTrainConfig, meta_train_best
+    from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
     try:
         card = (
@@ -92,9 +116,20 @@ def _run_train(arguments: argparse.Namespace) -> int:
         first_seed = {"seed": min(map(int, card["validation_loss"]))}
         config = MetaTrainConfig(**card["config"] | first_seed | chosen)
         num_seeds = len(card["validation_loss"]) if arguments.seeds is None else arguments.seeds
-        best, _ = meta_train_best(config, num_seeds, arguments.workers)
+        best, _ = meta_train_best(
+            config,
+            num_seeds,
+            arguments.workers,
+            runs=arguments.runs or f"{arguments.out}.runs",
+            resume=arguments.resume,
+            tensorboard=arguments.tensorboard,
+        )
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
+    except (MetaTrainingFailed, WorkerFailed) as error:
+        raise CommandError(str(error)) from error
+    if int(os.environ.get("RANK", 0)) > 0:  # under torchrun one worker writes
+        return 0
     save_theta(arguments.out, best.theta, best.card)
     print(f"wrote {arguments.out}: meta-seed {best.card['config']['seed']}, validation loss by seed:")
     for seed, loss in best.card["validation_loss"].items():

@@ -9,8 +9,11 @@ params              <- params - lr direction
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +26,7 @@ from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
 from metalearn_lib.rates import Rate
 from metalearn_lib.tasks import TaskFamily
-from metalearn_lib.trees import stack
+from metalearn_lib.trees import put, stack, twice
 from metalearn_lib.types import Info, Seeds
 
 CHUNK = 32
@@ -53,6 +56,17 @@ class Instances(NamedTuple):
         """Some of the tasks, or some of them several times; the table is shared, not copied."""
         test = Batch(self.test.x[tasks], self.test.target[tasks])
         return Instances(self.table, self.order[tasks], self.params[tasks], test)
+
+    def replace(self, tasks: Tensor, others: Instances) -> Instances:
+        """These instances with `others` in the place of `tasks`, whose rows of the table they take over."""
+        rows = len(self.table) // len(self.params)
+        moved = (tasks - torch.arange(len(tasks))) * rows
+        places = (tasks[:, None] * rows + torch.arange(rows)).flatten()
+        return Instances(
+            self.table.index_copy(0, places, others.table),
+            self.order.index_copy(0, tasks, others.order + moved[:, None, None]),
+            *put((self.params, self.test), tasks, (others.params, others.test)),
+        )
 
     def batch(self, step: int, tasks: Tensor | slice = slice(None)) -> Batch:
         """The minibatch of each task, or of some `tasks`, at `step`."""
@@ -141,10 +155,15 @@ class InnerLoop:
     def iterate(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[InnerState, Info]]:
-        """Step through `[start, stop)` of the instances' order, and yield after each step."""
+        """Step through `[start, stop)` of the instances' order, and yield after each step.
+
+        A `state` of twice as many runs as there are instances holds antithetic arms, which share their minibatches.
+        """
         state = self.init(instances.params) if state is None else state
+        arms = len(state.params) // len(instances.params)
         for step in range(start, instances.num_steps if stop is None else stop):
-            state, info = self.step(state, instances.batch(step))
+            batch = instances.batch(step)
+            state, info = self.step(state, batch if arms == 1 else twice(batch))
             yield state, info
 
     @one_thread()
@@ -158,3 +177,20 @@ class InnerLoop:
         if state is None:
             raise ValueError(f"start={start}, stop={stop} holds no step; stop must lie above start.")
         return state, stack(infos, dim=1)
+
+
+class CompiledLoop(InnerLoop):
+    """The same loop, with its step put through torch.compile where a C++ compiler is found, and as it is where not.
+
+    The first step of every shape takes the compiler tens of seconds; answers agree to rounding.
+    """
+
+    def step(self, state: InnerState, batch: Batch) -> tuple[InnerState, Info]:
+        return _compiled_step()(self, state, batch)
+
+
+@cache
+def _compiled_step() -> Callable[[InnerLoop, InnerState, Batch], tuple[InnerState, Info]]:
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return InnerLoop.step
+    return torch.compile(InnerLoop.step, dynamic=False)

@@ -143,11 +143,20 @@ class LearnedRate(Rate):
         return LearnedRateState(theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory)
 
     def __call__(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
+        return self.apply(state, *self.propose(state, observation))
+
+    def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, Tensor]:
+        """The change of the log scale `(tasks,)` that the meta-optimizer wants, and its new memory."""
         values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
         inputs = torch.stack(
             [(values[name] - centre) / spread for name, (centre, spread) in _INPUTS.items()], 1
         )
-        change, memory = self.meta_optimizer(state.theta, inputs, state.memory)
+        return self.meta_optimizer(state.theta, inputs, state.memory)
+
+    def apply(
+        self, state: LearnedRateState, change: Tensor, memory: Tensor
+    ) -> tuple[Tensor, LearnedRateState]:
+        """The rate after `change`, and the state for the next step."""
         log_scale = (state.log_scale + change).clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT)
         return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale, memory=memory)
 

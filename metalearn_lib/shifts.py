@@ -7,6 +7,7 @@ in a deployed pipeline. A shift draws after its family has drawn, so one seed gi
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -110,3 +111,52 @@ def make_shift(name: str, family: TaskFamily, severity: float) -> Shift:
     if name not in SHIFTS:
         raise ValueError(f"shift {name!r} is unknown; use one of {', '.join(SHIFTS)}.")
     return SHIFTS[name](family, severity)
+
+
+FAMILIES: dict[str, Callable[[TaskFamily, float], TaskFamily]] = {
+    "home": lambda family, u: family,
+    "translate": lambda family, u: Translate(family, 4 * u),
+    "scale": lambda family, u: Scale(family, 8 ** (2 * u - 1)),
+    "anisotropy": lambda family, u: Anisotropy(family, 64**u),
+}
+"""What meta-training may draw: the family as it is, or shifted with a severity that `u` in [0, 1) picks: a
+translation of 0 to 4, a scale of 1/8 to 8 and an anisotropy of 1 to 64, the last two log-uniform."""
+
+
+@dataclass(frozen=True)
+class RandomShift(TaskFamily):
+    """A distribution over shifts: each task has one of its own, with a severity of its own.
+
+    With `names=("home",)` it is the family itself, up to the seeds.
+
+    Args:
+        family: what is shifted.
+        names: shifts to draw from with equal chances, names in `FAMILIES`; repeat one to make it likelier.
+
+    Raises:
+        ValueError: for a name that is not in `FAMILIES`, or no name.
+    """
+
+    family: TaskFamily
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.names if name not in FAMILIES]
+        if unknown or not self.names:
+            raise ValueError(f"families {list(self.names)} must be one or more of {', '.join(FAMILIES)}.")
+
+    @property
+    def num_features(self) -> int:  # type: ignore[override]
+        return self.family.num_features
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return self.family.num_classes
+
+    @property
+    def num_points(self) -> int:  # type: ignore[override]
+        return self.family.num_points
+
+    def sample(self, generator: Generator) -> Task:
+        name = self.names[int(torch.randint(len(self.names), (), generator=generator))]
+        return FAMILIES[name](self.family, float(torch.rand((), generator=generator))).sample(generator)

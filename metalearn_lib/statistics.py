@@ -71,6 +71,14 @@ def restricted_speedup(
     return Interval(*(float(np.exp(number)) for number in (ratios.mean(), low, high)))
 
 
+def mean_interval(values: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+    """The mean of a few values, as of meta-seeds, with its percentile bootstrap interval."""
+    values = np.asarray(values, float)
+    draws = np.random.default_rng(seed).integers(len(values), size=(num_draws, len(values)))
+    low, high = np.quantile(values[draws].mean(1), [0.025, 0.975])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
 def verdict(speedup: Interval) -> Verdict:
     """What an interval allows to be said against the equivalence zone.
 

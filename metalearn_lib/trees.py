@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -34,3 +34,26 @@ def stack(trees: list[Tree], dim: int = 0) -> Tree:
 def cat(trees: list[Tree]) -> Tree:
     """Join the leaves of equal trees along the leading axis of tasks."""
     return tree_map(lambda *leaves: torch.cat(leaves), *trees)
+
+
+def leaves(tree: Any) -> list[Tensor]:
+    """The tensors of `tree`, in order."""
+    found: list[Tensor] = []
+    tree_map(lambda leaf: found.append(leaf) or leaf, tree)
+    return found
+
+
+def fill(tree: Tree, tensors: Iterable[Tensor]) -> Tree:
+    """The structure of `tree` with `tensors` for its leaves, in the order of `leaves`."""
+    each = iter(tensors)
+    return tree_map(lambda _: next(each), tree)
+
+
+def put(tree: Tree, index: Tensor, values: Tree) -> Tree:
+    """`tree` with the tasks of `index` replaced by those of `values`."""
+    return tree_map(lambda leaf, value: leaf.index_copy(0, index, value), tree, values)
+
+
+def twice(tree: Tree) -> Tree:
+    """Every task, and then every task again: the two arms of antithetic pairs."""
+    return tree_map(lambda leaf: torch.cat([leaf, leaf]), tree)

@@ -21,7 +21,28 @@ def test_train_writes_a_file_that_train_like_gives_again(tmp_path, capsys):
 
 def test_every_setting_of_the_config_is_a_flag():
     fields = {field.name: field.type for field in dataclasses.fields(MetaTrainConfig)}
-    assert {name: kind.__name__ for name, kind in cli._settings().items()} == fields
+    plain = {name: kind.split(" |")[0].split("[")[0] for name, kind in fields.items()}
+    assert {name: kind.__name__ for name, kind in cli._settings().items()} == plain
+
+
+def test_train_takes_up_a_run_where_it_was_left(tmp_path, capsys):
+    out = str(tmp_path / "a.safetensors")
+    estimator = [
+        "--estimator",
+        "pes",
+        "--truncation-length",
+        "2",
+        "--families",
+        "home",
+        "scale",
+        "--vary-setup",
+    ]
+    assert cli.main(["train", "--out", out, *TINY, *estimator]) == 0
+    theta = load_theta(out)[0]
+    assert cli.main(["train", "--out", out, *TINY, *estimator]) == 2
+    assert "exists and would be overwritten" in capsys.readouterr().err
+    assert cli.main(["train", "--out", out, "--resume", *TINY, *estimator]) == 0
+    assert torch.equal(load_theta(out)[0], theta)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metalearn_lib.directions import DIRECTIONS, Adam, Gradient, Momentum
-from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, _compiled_step, draw_instances
 from metalearn_lib.learners import Batch
 from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
 from metalearn_lib.monitor import LOG_LIMIT, Monitor
@@ -176,3 +176,22 @@ def test_a_batch_carries_class_probabilities(instances):
     batch = instances.batch(0)
     assert isinstance(batch, Batch)
     assert torch.equal(batch.target.sum(-1), torch.ones(6, 32, dtype=torch.float64))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+def test_a_compiled_step_gives_the_same_answers_to_rounding(instances, learner):
+    theta = theta_at_random(0.1)
+    plain, compiled = (
+        loop(learner, LearnedRate(0.1, theta)).unroll(instances, stop=3) for loop in (InnerLoop, CompiledLoop)
+    )
+    torch.testing.assert_close(compiled[0].params, plain[0].params, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(compiled[1].lr, plain[1].lr, rtol=1e-9, atol=0)
+
+
+def test_a_compiled_step_is_the_plain_one_where_there_is_no_compiler(instances, learner, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    _compiled_step.cache_clear()
+    loop = LearnedRate(0.1, theta_at_random(0.1))
+    plain, compiled = (kind(learner, loop).unroll(instances)[0] for kind in (InnerLoop, CompiledLoop))
+    _compiled_step.cache_clear()
+    assert torch.equal(plain.params, compiled.params)

@@ -1,63 +1,15 @@
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from metalearn_lib.gradient_estimators import AntitheticES, meta_loss, rewards
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta
-from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, validation_loss
-from metalearn_lib.types import Info
+from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta, shipped
+from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
-
-
-def info_of(loss: torch.Tensor) -> Info:
-    return Info(loss, loss, loss, loss)
-
-
-def test_the_return_is_the_mean_log_loss_relative_to_the_start():
-    loss = torch.rand(5, 12, dtype=torch.float64) + 0.1
-    closed_form = (loss.log() - loss[:, :1].log()).mean(1)
-    torch.testing.assert_close(meta_loss(info_of(loss)), closed_form)
-
-
-def test_the_return_rewards_speed_where_the_plain_sum_of_rewards_does_not():
-    early = torch.tensor([[4.0, 1.0, 1.0, 1.0]])
-    late = torch.tensor([[4.0, 4.0, 4.0, 1.0]])
-    assert rewards(info_of(early)).sum() == rewards(info_of(late)).sum()
-    assert meta_loss(info_of(early)) < meta_loss(info_of(late))
-
-
-def test_a_diverged_run_counts_at_the_bound():
-    loss = torch.tensor([[1.0, torch.inf, torch.nan, torch.nan]])
-    assert meta_loss(info_of(loss)).item() == pytest.approx(3 * 3 / 4)
-
-
-def test_antithetic_evolution_agrees_with_backpropagation(family, learner, instances):
-    """Perturbations so small that no rectifier switches, where a trajectory jumps: there smoothing changes nothing."""
-    meta_optimizer = MetaOptimizer(hidden=2)
-    generator = torch.Generator().manual_seed(0)
-    theta = 0.02 * torch.randn(meta_optimizer.num_theta, generator=generator, dtype=torch.float64)
-
-    def losses(theta):
-        return meta_loss(InnerLoop(learner, LearnedRate(0.3, theta, meta_optimizer)).unroll(instances)[1])
-
-    theta.requires_grad_()
-    of_tasks = torch.stack([torch.autograd.grad(loss, theta, retain_graph=True)[0] for loss in losses(theta)])
-    exact = of_tasks.mean(0)
-    theta = theta.detach()
-    many = instances.take(torch.arange(6).repeat(400))
-    loop = InnerLoop(learner, LearnedRate(0.3, theta, meta_optimizer))
-    with torch.no_grad():
-        estimate = AntitheticES(1e-7)(loop, loop.init(many.params), theta, many, generator)
-    assert torch.cosine_similarity(estimate.gradient, exact, 0) > 0.95
-    # the estimator's own noise, exactly: each pair scatters by |g_i| sqrt(theta + 1) about its task's gradient g_i
-    noise = (of_tasks.square().sum(1).mean() * (len(theta) + 1) / 2400).sqrt()
-    assert 0.7 < (estimate.gradient - exact).norm() / noise < 1.3
-    assert estimate.meta_loss.item() == pytest.approx(losses(theta).mean().item(), rel=1e-4)
-    assert estimate.num_gradients == 2 * 2400 * 20
-    assert estimate.num_nonfinite == 0
 
 
 def test_training_lowers_the_loss_on_validation_tasks():
@@ -97,7 +49,7 @@ def test_a_file_that_is_not_ours_is_refused_by_name(tmp_path, content):
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(content)
     with pytest.raises(
-        ValueError, match=r"foreign.safetensors is no trained meta-optimizer.*metalearn_lib train"
+        ValueError, match=r"foreign\.safetensors is no trained meta-optimizer.*metalearn_lib train"
     ):
         load_theta(path)
 
@@ -123,7 +75,7 @@ def test_a_theta_of_another_architecture_is_refused(instances, learner):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"direction": "sdg"}, "direction='sdg' is unknown; use one of sgd, momentum, adam"),
+        ({"direction": "sdg"}, "direction='sdg' is unknown; use one of sgd, momentum, adam, all"),
         ({"horizon": 1}, "horizon=1 leaves no improvement"),
         ({"sigma": 0.0}, "sigma=0.0 must be a positive number"),
         ({"base_lr": float("nan")}, "base_lr=nan must be a positive number"),
@@ -133,3 +85,70 @@ def test_a_theta_of_another_architecture_is_refused(instances, learner):
 def test_a_setting_out_of_range_is_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         MetaTrainConfig(**setting)
+
+
+def test_tensorboard_is_refused_with_the_remedy_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RuntimeError, match=r"TensorBoard was asked for .* `pip install tensorboard`"):
+        meta_train(TINY, progress=False, tensorboard=tmp_path)
+
+
+def test_the_log_holds_what_the_history_holds_and_the_pace(tmp_path):
+    trained = meta_train(TINY, progress=False, log=tmp_path / "log.jsonl")
+    told = read_log(tmp_path / "log.jsonl")
+    assert told.pop("outer_step") == [0, 1, 2]
+    assert min(told.pop("inner_steps_per_second")) > 0
+    assert told.pop("seconds") == sorted(read_log(tmp_path / "log.jsonl")["seconds"])
+    assert told == trained.history
+
+
+@pytest.mark.parametrize("estimator", ["es", "pes", "backprop", "reinforce"])
+def test_every_estimator_trains_over_families_and_setups_and_repeats_itself(estimator):
+    config = replace(
+        TINY,
+        estimator=estimator,
+        direction="all",
+        families=("home", "translate", "scale", "anisotropy"),
+        vary_setup=True,
+        tasks_per_chunk=2,
+        base_lr_decades=0.5,
+        truncation_length=3 if estimator in ("pes", "backprop") else None,
+    )
+    first, again = (meta_train(config, progress=False) for _ in range(2))
+    assert torch.equal(first.theta, again.theta)
+    assert not torch.equal(first.theta, config.init_theta())
+    assert MetaTrainConfig(**json.loads(json.dumps(first.card["config"]))) == config
+
+
+def test_chunks_in_turn_go_to_every_direction():
+    config = replace(TINY, direction="all", tasks_per_chunk=1)
+    directions = [config.set_up(1, chunk, config.generator(0, chunk)).direction for chunk in range(4)]
+    assert directions == ["momentum", "adam", "sgd", "momentum"]
+
+
+def test_base_rates_are_even_over_the_decades():
+    config = replace(TINY, num_tasks=64, tasks_per_chunk=64, families=("scale",))
+    problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+    _, state = problem.draw(0, 64)
+    decades = state.rate.base_lr.log10().sort().values
+    assert (decades - torch.linspace(-2, 2, 64)).abs().max() < 0.15
+
+
+def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
+    config = replace(TINY, tasks_per_chunk=2, num_tasks=4)
+    drawn = []
+    for each in (config, replace(config, seed=1)):
+        for chunk in (0, 1):
+            problem = each.problem(chunk, each.set_up(0, chunk, each.generator(0, 1)))
+            instances, _ = problem.draw(0, (each.outer_steps + 1) * 2)
+            drawn.append(instances.params)
+    assert len(torch.cat(drawn).unique(dim=0)) == 4 * 4 * 2
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_meta_optimizer_fits_its_card(name):
+    theta, card = load_theta(name)
+    config = MetaTrainConfig(**card["config"])
+    assert theta.shape == (MetaOptimizer(config.hidden).num_theta,)
+    assert card["validation_loss"][str(config.seed)] == min(card["validation_loss"].values())
+    assert card["gradient_evaluations_all_seeds"] >= card["gradient_evaluations"]

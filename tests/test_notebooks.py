@@ -18,6 +18,16 @@ TINY = {
         "shift_family": "translate",
         "shift": 1,
     },
+    "meta_training": {
+        "budget": 2000,
+        "num_seeds": 2,
+        "num_family_seeds": 2,
+        "horizon": 16,
+        "truncation_length": 4,
+        "num_instances": 2,
+        "num_tuning": 2,
+        "workers": 1,
+    },
     "inner_loop": {"num_steps": 4, "shift_family": "anisotropy", "shift": 4.0, "base_lr_factor": 100},
 }
 
@@ -76,6 +86,11 @@ def _quoted(text: str, name: str) -> list[str]:
             "task_shift",
             {"shift_family": "rotate", "shift": float("nan")},
             r"shift_family='rotate' is unknown",
+        ),
+        (
+            "meta_training",
+            {"truncation_length": 7},
+            r"truncation_length=7 does not divide horizon=64; use 4 or 8",
         ),
         ("inner_loop", {"num_steps": "many"}, r"num_steps='many' is of type str"),
     ],

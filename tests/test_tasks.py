@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts import SHIFTS, RandomShift, make_shift
 from metalearn_lib.tasks import Digits, GaussianMixture
 from metalearn_lib.types import Seeds
 
@@ -77,3 +77,19 @@ def test_an_unknown_shift_is_refused_with_the_names_there_are():
 def test_more_scans_than_there_are_is_refused():
     with pytest.raises(ValueError, match="1797"):
         Digits(num_points=1700, num_test=512)
+
+
+def test_a_random_shift_draws_every_shift_and_home_alone_changes_nothing():
+    home = GaussianMixture(num_points=64, num_test=16)
+    drawn = RandomShift(home, ("translate", "scale", "anisotropy")).stack(Seeds("demo", 60))
+    offset, spread = drawn.x.mean(1).norm(dim=1), drawn.x.std(1).mean(1)
+    assert offset.max() > 2
+    assert spread.max() > 3
+    assert spread.min() < 0.3
+    plain = RandomShift(home, ("home",)).stack(Seeds("demo", 60))
+    assert plain.x.std() == pytest.approx(1, abs=0.2)
+
+
+def test_an_unknown_family_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="must be one or more of home, translate, scale, anisotropy"):
+        RandomShift(GaussianMixture(), ("home", "rotate"))

@@ -1,0 +1,107 @@
+"""What the estimators share: the meta-loss, the problem they are given, and the estimate they give back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
+from metalearn_lib.monitor import bounded_log
+from metalearn_lib.types import Info
+
+_WORST = 3.0
+"""A loss counts as no more than e^3 times the first: a diverged task is bad news, but not all the news."""
+
+
+class Problem(NamedTuple):
+    """Tasks of one shape that an estimator trains on side by side."""
+
+    loop: InnerLoop
+    """its rate is a `LearnedRate`; theta and base rates come with the states that `draw` gives"""
+    num_tasks: int
+    draw: Callable[[int, int], tuple[Instances, InnerState]]
+    """`draw(first, count)`: the tasks numbered `first` and on, untrained; the same at every call"""
+
+
+class Estimate(NamedTuple):
+    """A gradient of the meta-loss, and what it cost."""
+
+    gradient: Tensor
+    """`(theta,)`"""
+    meta_loss: Tensor
+    """mean over tasks, a scalar"""
+    task_norms: Tensor
+    """`(tasks,)`: length of each task's own estimate, whose mean is the gradient. Where the largest dwarfs
+    the rest, gradients explode"""
+    num_nonfinite: int
+    """runs whose loss or gradient was no number at some step"""
+    num_runs: int
+    """runs in all, antithetic arms counted each"""
+    num_gradients: int
+    """minibatch gradient evaluations spent"""
+
+
+class Estimator(ABC):
+    """Gradient estimates of the meta-loss at `theta`, from a stream of tasks."""
+
+    persistent: ClassVar[bool] = False
+    """whether runs go on from one call to the next, so that the problem must keep its shape"""
+
+    def init(self, problem: Problem, theta: Tensor) -> Any:
+        """The state before the first call: by default the number of the next task to draw."""
+        return torch.zeros((), dtype=torch.int64)
+
+    @abstractmethod
+    def __call__(
+        self, state: Any, theta: Tensor, problem: Problem, generator: Generator
+    ) -> tuple[Estimate, Any]:
+        """Estimate at `theta` `(theta,)`, with every random number but the tasks' from `generator`."""
+
+
+def rewards(info: Info) -> Tensor:
+    """Improvement of the log loss from each step to the next, `(tasks, time - 1)`, bounded below.
+
+    r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
+    """
+    log_loss = bounded_log(info.loss)
+    return -relative(log_loss, log_loss[:, :1]).diff(dim=1)
+
+
+def meta_loss(info: Info) -> Tensor:
+    """Minus the return: rewards for loss improvement, discounted linearly so that early ones count for more.
+
+        -sum_t (1 - t / T) r_t  =  mean_t (log L_t - log L_0),   t = 0 .. T - 1
+
+    Without the discount the sum telescopes to `log L_0 - log L_{T-1}`, which rewards no speed. A run whose
+    loss stops being a number is neither dropped nor averaged as it is: from there on it counts at the bound
+    of `rewards`.
+
+    Returns:
+        `(tasks,)`: the mean log loss over the run, relative to its start.
+    """
+    improvement = rewards(info)
+    return -(improvement * discounts(info.loss.shape[1], improvement)).sum(1)
+
+
+def discounts(num_steps: int, like: Tensor) -> Tensor:
+    """Weights `1 - t / T` of the rewards, `(time - 1,)`."""
+    return 1 - torch.arange(1, num_steps, dtype=like.dtype) / num_steps
+
+
+def relative(log_loss: Tensor, first: Tensor) -> Tensor:
+    """`log L_t - log L_0`, at most 3, from `(tasks, time)` and `(tasks, 1)`."""
+    return (log_loss - first).clamp_max(_WORST)
+
+
+def with_theta(state: InnerState, theta: Tensor) -> InnerState:
+    """The same state under other meta-parameters `(tasks, theta)`."""
+    return state._replace(rate=state.rate._replace(theta=theta))
+
+
+def num_broken(info: Info) -> int:
+    """Runs whose loss is no number at some step."""
+    return int((~info.loss.isfinite()).any(1).sum())

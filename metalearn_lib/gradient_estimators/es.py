@@ -1,0 +1,56 @@
+"""Evolution strategies over whole unrolls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from metalearn_lib.gradient_estimators.base import (
+    Estimate,
+    Estimator,
+    Problem,
+    meta_loss,
+    num_broken,
+    with_theta,
+)
+from metalearn_lib.trees import twice
+
+
+@dataclass(frozen=True)
+class AntitheticES(Estimator):
+    """Evolution strategies over whole unrolls, in antithetic pairs that share an instance.
+
+        g = mean_i  (L(theta + sigma e_i) - L(theta - sigma e_i)) / (2 sigma) e_i,   e_i ~ N(0, I)
+
+    Each task of the stack has a perturbation of its own. The estimate is unbiased for the gradient of the
+    meta-loss smoothed by a Gaussian of width `sigma`; for a quadratic meta-loss that is the gradient itself.
+
+    Args:
+        sigma: standard deviation of the perturbations, in units of theta.
+
+    References: Salimans et al. (2017) [salimans2017evolution].
+    """
+
+    sigma: float = 0.1
+
+    def __call__(
+        self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
+    ) -> tuple[Estimate, Tensor]:
+        num_tasks = problem.num_tasks
+        instances, start = problem.draw(int(state), num_tasks)
+        noise = torch.randn(num_tasks, len(theta), generator=generator, dtype=theta.dtype)
+        start = with_theta(twice(start), theta + self.sigma * torch.cat([noise, -noise]))
+        _, info = problem.loop.unroll(instances, start)
+        plus, minus = meta_loss(info).chunk(2)
+        slope = (plus - minus) / (2 * self.sigma)
+        estimate = Estimate(
+            slope @ noise / num_tasks,
+            (plus + minus).mean() / 2,
+            slope.abs() * noise.norm(dim=1),
+            num_broken(info),
+            2 * num_tasks,
+            2 * num_tasks * instances.num_steps,
+        )
+        return estimate, state + num_tasks

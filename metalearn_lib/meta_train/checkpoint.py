@@ -1,0 +1,58 @@
+"""Checkpoints: a run that dies at any moment goes on as if it never had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from metalearn_lib.files import atomic_path
+
+_FORMAT = "metalearn_lib meta-training, 1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the file is left as it is."""
+
+
+def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and JSON facts, whole or not at all."""
+    tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    told = json.dumps(facts)
+    metadata = {"format": _FORMAT, "digest": _digest(tensors, told), "facts": told}
+    with atomic_path(path) as partial:
+        partial.write_bytes(save(tensors, metadata))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and facts of a checkpoint. Nothing is ever unpickled.
+
+    Raises:
+        CheckpointError: when the file is damaged, or none of ours.
+    """
+    remedy = "move it away to start afresh, or name another file"
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise CheckpointError(f"{path} is no checkpoint of meta-training; {remedy}.")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(metadata["facts"])
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
+        raise CheckpointError(f"{path} is no checkpoint, or is damaged ({fault}); {remedy}.") from fault
+    if metadata.get("digest") != _digest(tensors, metadata["facts"]):
+        raise CheckpointError(f"{path} is damaged: it does not hold what was written; {remedy}.")
+    return tensors, facts
+
+
+def _digest(tensors: dict[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()

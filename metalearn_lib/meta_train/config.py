@@ -1,0 +1,248 @@
+"""All that decides the trained theta, and the distribution of problems that it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from metalearn_lib.directions import DIRECTIONS
+from metalearn_lib.gradient_estimators import (
+    AntitheticES,
+    Backpropagation,
+    Estimator,
+    PersistentES,
+    Problem,
+    Reinforce,
+)
+from metalearn_lib.gradient_estimators.pes import check_divides
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
+from metalearn_lib.learners import MLP
+from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.shifts import RandomShift
+from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.types import Seeds
+
+BASE_LR = {"sgd": 1.0, "momentum": 0.1, "adam": 10**-1.25}
+"""The constant rate of each direction, tuned on task A."""
+
+ESTIMATORS = ("es", "pes", "backprop", "reinforce")
+
+_HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
+_BATCH_SIZES = (32, 64, 128, 256)
+_HORIZON_FACTORS = (0.5, 1.0, 2.0)
+_GOLDEN = 0.6180339887498949
+
+
+class SetUp(NamedTuple):
+    """What the tasks of one chunk have in common."""
+
+    direction: str
+    hidden: tuple[int, ...]
+    batch_size: int
+    horizon: int
+
+
+@dataclass(frozen=True)
+class MetaTrainConfig:
+    """All that decides the trained theta; the card keeps it, and training from it gives theta again.
+
+    Tasks are trained in chunks of one set-up. With `vary_setup` a chunk draws its own: one to three hidden
+    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon. Where runs go on from
+    one outer step to the next, a chunk keeps its set-up for good.
+
+    Args:
+        direction: which direction's rate is learned, a name in `DIRECTIONS`; `"all"` gives chunks in turn to
+            each.
+        base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A, see
+            `BASE_LR`.
+        base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
+        families: what tasks are drawn from with equal chances, names in `FAMILIES`.
+        vary_setup: whether chunks differ in network, minibatch and horizon.
+        estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
+        truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole
+            horizon.
+        num_tasks: tasks per outer step; evolution strategies run each twice.
+        tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit
+            a cache.
+        horizon: inner steps of an unroll.
+        batch_size: points in a minibatch.
+        outer_steps: updates of theta.
+        outer_lr: Adam's rate on theta at the start; it falls to a twentieth along a cosine.
+        sigma: width of the perturbations, or of REINFORCE's exploration.
+        hidden: units of the meta-optimizer.
+        compile_step: whether torch.compile makes the inner step faster, after a minute's work; for one set-up and
+            ES alone.
+        max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
+        seed: the meta-seed, 0 or more.
+
+    Raises:
+        ValueError: for a setting out of its range.
+    """
+
+    direction: str = "sgd"
+    base_lr: float | None = None
+    base_lr_decades: float = 2.0
+    families: tuple[str, ...] = ("home",)
+    vary_setup: bool = False
+    estimator: str = "es"
+    truncation_length: int | None = None
+    num_tasks: int = 64
+    tasks_per_chunk: int = 16
+    horizon: int = 96
+    batch_size: int = 128
+    outer_steps: int = 400
+    outer_lr: float = 0.1
+    sigma: float = 0.1
+    hidden: int = 16
+    compile_step: bool = False
+    max_nonfinite: float = 0.75
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
+        if self.direction not in (*DIRECTIONS, "all"):
+            raise ValueError(
+                f"direction={self.direction!r} is unknown; use one of {', '.join(DIRECTIONS)}, all."
+            )
+        if self.direction == "all" and self.base_lr is not None:
+            raise ValueError(
+                f"base_lr={self.base_lr} cannot be the centre of every direction; leave it None."
+            )
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(f"estimator={self.estimator!r} is unknown; use one of {', '.join(ESTIMATORS)}.")
+        positive = (
+            "num_tasks",
+            "tasks_per_chunk",
+            "batch_size",
+            "outer_steps",
+            "outer_lr",
+            "sigma",
+            "hidden",
+        )
+        for name in positive + (("base_lr",) if self.base_lr is not None else ()):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name}={getattr(self, name)!r} must be a positive number.")
+        if self.horizon < 2:
+            raise ValueError(f"horizon={self.horizon} leaves no improvement to reward; use 2 or more.")
+        if not 0 <= self.base_lr_decades <= 4:
+            raise ValueError(
+                f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way."
+            )
+        if not 0 <= self.max_nonfinite <= 1:
+            raise ValueError(f"max_nonfinite={self.max_nonfinite} must be a share, 0 to 1.")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed} must be 0 or more.")
+        if self.truncation_length is not None:
+            if self.estimator not in ("pes", "backprop"):
+                raise ValueError(
+                    f"truncation_length={self.truncation_length} means nothing to "
+                    f"estimator={self.estimator!r}, which takes whole unrolls; use pes or backprop."
+                )
+            for horizon in self._horizons():
+                check_divides(self.truncation_length, horizon)
+        if self.compile_step and (self.vary_setup or self.estimator not in ("es", "pes")):
+            raise ValueError(
+                "compile_step=True needs one set-up, and es or pes; drop vary_setup or compile_step."
+            )
+        RandomShift(GaussianMixture(), self.families)  # refuses unknown families
+
+    @property
+    def family(self) -> TaskFamily:
+        home = GaussianMixture()
+        return home if self.families == ("home",) else RandomShift(home, self.families)
+
+    @property
+    def learner(self) -> MLP:
+        return self._learner((32, 32))
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return tuple(DIRECTIONS) if self.direction == "all" else (self.direction,)
+
+    @property
+    def chunks(self) -> list[int]:
+        """Tasks in each chunk."""
+        return [len(chunk) for chunk in torch.arange(self.num_tasks).split(self.tasks_per_chunk)]
+
+    def centre(self, direction: str) -> float:
+        """The centre of a direction's base rates."""
+        return BASE_LR[direction] if self.base_lr is None else self.base_lr
+
+    def loop(self, base_lr: float | Tensor, theta: Tensor, direction: str | None = None) -> InnerLoop:
+        """The inner loop of the set-up that does not vary."""
+        rate = LearnedRate(base_lr, theta, MetaOptimizer(self.hidden))
+        return InnerLoop(self.learner, rate, DIRECTIONS[direction or self.directions[0]])
+
+    def make_estimator(self) -> Estimator:
+        match self.estimator:
+            case "es":
+                return AntitheticES(self.sigma)
+            case "pes":
+                return PersistentES(self.truncation_length, self.sigma)
+            case "backprop":
+                return Backpropagation(self.truncation_length)
+            case _:
+                return Reinforce(self.sigma)
+
+    def init_theta(self) -> Tensor:
+        """Meta-parameters before the first outer step; they depend on the meta-seed alone."""
+        return MetaOptimizer(self.hidden).init_theta(self.generator(0, 0))
+
+    def generator(self, outer_step: int, chunk: int) -> Generator:
+        """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
+        index = (self.seed * (self.outer_steps + 1) + outer_step) * (len(self.chunks) + 1) + chunk
+        return Seeds("meta_train", 1, index).generator(index, "perturbation")
+
+    def set_up(self, outer_step: int, chunk: int, generator: Generator) -> SetUp:
+        """The set-up of a chunk, drawn from `generator` where it varies."""
+        direction = self.directions[(chunk + outer_step) % len(self.directions)]
+        if not self.vary_setup:
+            return SetUp(direction, (32, 32), self.batch_size, self.horizon)
+        horizons = self._horizons()
+        picks = torch.rand(3, generator=generator).tolist()
+        hidden = _HIDDEN[int(picks[0] * len(_HIDDEN))]
+        batch_size = _BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))]
+        return SetUp(direction, hidden, batch_size, horizons[int(picks[2] * len(horizons))])
+
+    def problem(self, chunk: int, set_up: SetUp) -> Problem:
+        """The tasks of a chunk, numbered from 0 in the order in which they are drawn.
+
+        Base rates follow the golden ratio's sequence, which is even over any run of tasks.
+        """
+        size = self.chunks[chunk]
+        # numbers of their own for each chunk: it draws at most its size at every outer step, and once before
+        #     them
+        block = (self.outer_steps + 1) * self.num_tasks
+        origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
+        learner = self._learner(set_up.hidden)
+        rate = LearnedRate(self.centre(set_up.direction), torch.zeros(1), MetaOptimizer(self.hidden))
+        kind = CompiledLoop if self.compile_step else InnerLoop
+        loop = kind(learner, rate, DIRECTIONS[set_up.direction])
+
+        def draw(first: int, count: int) -> tuple[Instances, InnerState]:
+            seeds = Seeds("meta_train", count, origin + first)
+            instances = draw_instances(self.family, learner, seeds, set_up.horizon, set_up.batch_size)
+            even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
+            state = loop.init(instances.params)
+            base_lr = state.rate.base_lr * 10 ** (self.base_lr_decades * (2 * even - 1))
+            return instances, state._replace(rate=state.rate._replace(base_lr=base_lr))
+
+        return Problem(loop, size, draw)
+
+    def differences(self, other: dict) -> str:
+        """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""
+        ours = {field.name: getattr(self, field.name) for field in fields(self)}
+        theirs = {name: tuple(value) if isinstance(value, list) else value for name, value in other.items()}
+        names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
+
+    def _horizons(self) -> list[int]:
+        factors = _HORIZON_FACTORS if self.vary_setup else (1.0,)
+        return [max(2, int(self.horizon * factor)) for factor in factors]
+
+    def _learner(self, hidden: tuple[int, ...]) -> MLP:
+        home = GaussianMixture()
+        return MLP((home.num_features, *hidden, home.num_classes))

@@ -1,0 +1,396 @@
+"""The outer loop: estimate, reduce in a fixed order, update theta; and keep what a resumed run needs."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from metalearn_lib import __version__
+from metalearn_lib.cores import available_cores, one_thread
+from metalearn_lib.gradient_estimators import Estimate, meta_loss
+from metalearn_lib.inner_loop import draw_instances
+from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from metalearn_lib.meta_train.config import MetaTrainConfig
+from metalearn_lib.meta_train.watch import Watch
+from metalearn_lib.meta_train.workers import Group, in_torchrun, leave_with_parent, stop_request, worker_group
+from metalearn_lib.trees import fill, leaves
+from metalearn_lib.types import Seeds
+
+
+class MetaTrainingFailed(RuntimeError):
+    """Meta-training met too many runs that are no numbers."""
+
+
+class Trained(NamedTuple):
+    """A meta-optimizer, and how it came about."""
+
+    theta: Tensor
+    """`(theta,)`"""
+    history: dict[str, list[float]]
+    """per outer step: meta_loss; gradient_norm; largest_task_norm, the longest of the single tasks'
+    estimates; and nonfinite, the runs whose loss or gradient was no number"""
+    card: dict[str, Any]
+
+
+class Keeping(NamedTuple):
+    """Where and how often a run is kept, and how it is watched; nothing here changes theta."""
+
+    checkpoint: str | os.PathLike[str] | None = None
+    every: int = 25
+    resume: bool = False
+    log: str | os.PathLike[str] | None = None
+    tensorboard: str | os.PathLike[str] | None = None
+    progress: bool = True
+
+
+def meta_train(
+    config: MetaTrainConfig,
+    progress: bool = True,
+    workers: int = 1,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 25,
+    resume: bool = False,
+    log: str | os.PathLike[str] | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
+) -> Trained:
+    """Train theta, rewarded for loss improvement at every step of fresh tasks.
+
+    The same config gives the same theta, bit for bit, on the same machine: with any number of workers (tasks
+    and perturbations are keyed by their number, and chunks are added in their order, in float64), and whether
+    or not the run was killed and resumed. Under torchrun the group that it made is used; `workers` is then
+    ignored.
+
+    Args:
+        config: what decides theta.
+        progress: whether to draw a progress bar.
+        workers: processes, this one included; each works on every so many-th chunk, so no more than there are
+            chunks
+            are of use.
+        checkpoint: a file that keeps the run, every `every` outer steps, at the end, and on Ctrl-C or
+            SIGTERM.
+        every: outer steps between two checkpoints.
+        resume: go on from `checkpoint`; where there is none yet, the run starts.
+        log: a file for one JSON line at every outer step; `read_log` reads it.
+        tensorboard: a folder for TensorBoard.
+
+    Raises:
+        CheckpointError: when the checkpoint is damaged, foreign, another run's, or there without `resume`.
+        MetaTrainingFailed: when too many runs are no numbers.
+        WorkerFailed: when a worker dies.
+        KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
+    """
+    if not 1 <= workers <= len(config.chunks):
+        raise ValueError(
+            f"workers={workers} must lie in 1 to {len(config.chunks)}, the chunks of an outer step."
+        )
+    if every < 1:
+        raise ValueError(f"every={every} must be 1 or more outer steps.")
+    keeping = Keeping(checkpoint, every, resume, log, tensorboard, progress)
+    if checkpoint is not None and Path(checkpoint).exists():
+        if not resume:
+            raise CheckpointError(
+                f"{checkpoint} exists and would be overwritten; resume from it, or name another file."
+            )
+        _load(config, keeping)  # a bad one is refused before any process starts
+    with worker_group(workers, _train, (config, keeping)) as group, stop_request() as asked:
+        return _train(group, config, keeping, asked)
+
+
+class _Run(NamedTuple):
+    """A run between two outer steps."""
+
+    outer_step: int
+    cost: int
+    history: dict[str, list[float]]
+
+
+def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any = lambda: False) -> Trained:
+    theta = torch.nn.Parameter(config.init_theta())
+    outer_optimizer = torch.optim.Adam([theta], betas=(0.9, 0.99))
+    theta.grad = torch.zeros_like(theta)
+    outer_optimizer.step()  # makes its state, whose tensors are then set
+    moments = outer_optimizer.state[theta]
+    for each, value in ((theta, config.init_theta()), *((moment, 0.0) for moment in moments.values())):
+        each.data.copy_(torch.as_tensor(value))
+    estimator = config.make_estimator()
+    mine = range(group.rank, len(config.chunks), group.size)
+    run = _Run(0, 0, {name: [] for name in ("meta_loss", "gradient_norm", "largest_task_norm", "nonfinite")})
+
+    with one_thread(), torch.no_grad():
+        # where runs go on, a chunk keeps the set-up of outer step 0
+        problems = {
+            chunk: config.problem(chunk, config.set_up(0, chunk, config.generator(0, chunk + 1)))
+            for chunk in mine
+        }
+        states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
+        tensors = None
+        if keeping.resume and keeping.checkpoint is not None and Path(keeping.checkpoint).exists():
+            tensors, run = _load(config, keeping)
+        seen = [int(step) for step in group.gather(torch.tensor([run.outer_step]))]
+        if len(set(seen)) > 1:
+            raise CheckpointError(
+                f"workers see {keeping.checkpoint} at outer steps {seen}; put it on a file system that all "
+                "of them share."
+            )
+        if tensors is not None:
+            for name, tensor in {"theta": theta, **moments}.items():
+                tensor.copy_(tensors[name])
+            for chunk, state in states.items():
+                kept = [tensors[f"chunk{chunk}.{number}"] for number in range(len(leaves(state)))]
+                states[chunk] = fill(state, kept)
+
+        def save() -> None:
+            parts = {
+                f"chunk{chunk}.{n}": leaf
+                for chunk, state in states.items()
+                for n, leaf in enumerate(leaves(state))
+            }
+            parts = group.gather_tensors(parts)
+            if parts is not None and keeping.checkpoint is not None:
+                facts = {"config": asdict(config), **run._asdict()}
+                save_checkpoint(Path(keeping.checkpoint), {"theta": theta, **moments, **parts}, facts)
+
+        watch = None
+        if group.rank == 0:
+            label = f"meta-training, seed {config.seed}"
+            watch = Watch(
+                config.outer_steps, run.outer_step, label, keeping.progress, keeping.log, keeping.tensorboard
+            )
+        try:
+            while run.outer_step < config.outer_steps:
+                rows = []
+                for chunk in mine:
+                    generator = config.generator(run.outer_step + 1, chunk)
+                    if not estimator.persistent:
+                        set_up = config.set_up(run.outer_step, chunk, generator)
+                        problems[chunk] = config.problem(chunk, set_up)
+                    problem, state = problems[chunk], states[chunk]
+                    estimate, states[chunk] = estimator(state, theta.detach(), problem, generator)
+                    rows.append(_pack(estimate))
+                total, stop = _reduce(group, config, rows, asked())
+                _check(config, total, run.outer_step)
+                theta.grad = total.gradient
+                outer_optimizer.param_groups[0]["lr"] = _outer_lr(config, run.outer_step)
+                outer_optimizer.step()
+                values = {
+                    "meta_loss": float(total.meta_loss),
+                    "gradient_norm": float(total.gradient.norm()),
+                    "largest_task_norm": float(total.task_norms.max()),
+                    "nonfinite": float(total.num_nonfinite),
+                }
+                for name, value in values.items():
+                    run.history[name].append(value)
+                run = run._replace(outer_step=run.outer_step + 1, cost=run.cost + total.num_gradients)
+                if watch is not None:
+                    watch.tell(run.outer_step - 1, values, config.num_tasks, total.num_gradients)
+                last = run.outer_step == config.outer_steps
+                if keeping.checkpoint is not None and (stop or last or run.outer_step % keeping.every == 0):
+                    save()
+                if stop and not last:
+                    kept = (
+                        f"; resume from {keeping.checkpoint}" if keeping.checkpoint else ", nothing was kept"
+                    )
+                    raise KeyboardInterrupt(f"stopped after outer step {run.outer_step}{kept}")
+        finally:
+            if watch is not None:
+                watch.close()
+    card = {
+        "config": asdict(config),
+        "estimator": repr(estimator),
+        "family": repr(config.family),
+        "gradient_evaluations": run.cost,
+        "versions": {
+            "metalearn_lib": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    return Trained(theta.detach(), run.history, card)
+
+
+def _outer_lr(config: MetaTrainConfig, outer_step: int) -> float:
+    """A cosine from `outer_lr` to a twentieth of it."""
+    fraction = (1 + math.cos(math.pi * outer_step / config.outer_steps)) / 2
+    return config.outer_lr * (0.05 + 0.95 * fraction)
+
+
+def _pack(estimate: Estimate) -> Tensor:
+    """An estimate as one row of float64: counts, then the gradient."""
+    facts = (
+        estimate.meta_loss,
+        estimate.task_norms.max(),
+        estimate.num_nonfinite,
+        estimate.num_runs,
+        estimate.num_gradients,
+    )
+    return torch.cat(
+        [torch.tensor([float(fact) for fact in facts], dtype=torch.float64), estimate.gradient.double()]
+    )
+
+
+def _reduce(group: Group, config: MetaTrainConfig, rows: list[Tensor], asked: bool) -> tuple[Estimate, bool]:
+    """The estimate over all tasks, the same at every worker, and whether any of them was asked to stop.
+
+    Chunks are added in their order, not in the workers', so the sum does not depend on who did what.
+    """
+    each = -(-len(config.chunks) // group.size)
+    empty = torch.zeros(each - len(rows), len(rows[0]), dtype=torch.float64)
+    mine = torch.cat([torch.stack(rows), empty])
+    request = torch.full((1, mine.shape[1]), float(asked), dtype=torch.float64)
+    gathered = group.gather(torch.cat([mine, request]))
+    total = torch.zeros_like(rows[0])
+    largest = torch.zeros((), dtype=torch.float64)
+    for chunk, size in enumerate(config.chunks):
+        row = gathered[chunk % group.size][chunk // group.size]
+        share = size / config.num_tasks
+        largest = torch.maximum(largest, row[1])
+        total = total + torch.cat([row[:2] * share, row[2:5], row[5:] * share])
+    broken, runs, cost = (int(number) for number in total[2:5])
+    estimate = Estimate(total[5:].float(), total[0], largest[None], broken, runs, cost)
+    return estimate, any(bool(part[-1, 0]) for part in gathered)
+
+
+def _check(config: MetaTrainConfig, total: Estimate, outer_step: int) -> None:
+    if total.num_nonfinite > config.max_nonfinite * total.num_runs:
+        raise MetaTrainingFailed(
+            f"{total.num_nonfinite} of {total.num_runs} runs of outer step {outer_step} stopped being "
+            f"numbers, more than max_nonfinite={config.max_nonfinite}; lower base_lr or base_lr_decades, or "
+            "shorten the truncation."
+        )
+    if not total.gradient.isfinite().all():
+        raise MetaTrainingFailed(
+            f"the gradient of outer step {outer_step} is not finite; lower sigma or shorten the truncation."
+        )
+
+
+def _load(config: MetaTrainConfig, keeping: Keeping) -> tuple[dict[str, Tensor], _Run]:
+    assert keeping.checkpoint is not None
+    path = Path(keeping.checkpoint)
+    tensors, facts = load_checkpoint(path)
+    run = _Run(facts["outer_step"], facts["cost"], facts["history"])
+    differences = config.differences(facts["config"])
+    if differences:
+        raise CheckpointError(
+            f"{path} is another run's: it has {differences}; resume with its settings, or name another file."
+        )
+    return tensors, run
+
+
+def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
+    """The mean of `calls` estimates at a theta that stays where it is: what the estimator aims at.
+
+    Two estimators that draw fresh tasks at every call see the same ones here.
+    """
+    estimator = config.make_estimator()
+    with one_thread(), torch.no_grad():
+        problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+        state, total = estimator.init(problem, theta), torch.zeros_like(theta)
+        for call in range(calls):
+            estimate, state = estimator(state, theta, problem, config.generator(call + 1, 0))
+            total += estimate.gradient
+    return total / calls
+
+
+def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
+    """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
+
+    The tasks come from the config's families, in the set-up that does not vary; the mean over its directions.
+    """
+    seeds = Seeds("validate", num_tasks)
+    instances = draw_instances(config.family, config.learner, seeds, config.horizon, config.batch_size)
+    decades = torch.linspace(-config.base_lr_decades, config.base_lr_decades, num_tasks)
+    with one_thread(), torch.no_grad():
+        losses = [
+            meta_loss(config.loop(config.centre(name) * 10**decades, theta, name).unroll(instances)[1]).mean()
+            for name in config.directions
+        ]
+    return float(torch.stack(losses).mean())
+
+
+def meta_train_many(
+    configs: Sequence[MetaTrainConfig], workers: int | None = None, progress: bool = True
+) -> list[Trained]:
+    """Train every config, a process to each, and validate it; the card of each has its own validation loss.
+
+    Args:
+        workers: processes; the machine's cores by default. 1 trains in this process.
+        progress: whether to draw a progress bar over the runs.
+    """
+    workers = min(workers or available_cores(), len(configs))
+    label = {"desc": "meta-training", "unit": "run", "total": len(configs), "disable": not progress}
+    if workers == 1:
+        return list(tqdm(map(_train_and_validate, configs), **label))
+    with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
+        return list(tqdm(pool.map(_train_and_validate, configs), **label))
+
+
+def _train_and_validate(config: MetaTrainConfig) -> Trained:
+    trained = meta_train(config, progress=False)
+    losses = {str(config.seed): validation_loss(config, trained.theta)}
+    return trained._replace(card=trained.card | {"validation_loss": losses})
+
+
+def meta_train_best(
+    config: MetaTrainConfig,
+    num_seeds: int,
+    workers: int | None = None,
+    progress: bool = True,
+    runs: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    tensorboard: bool = False,
+) -> tuple[Trained, list[Trained]]:
+    """Train with meta-seeds from `config.seed` on; the best on *validation* tasks, and all of them.
+
+    Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the
+    workers. The card of the best names every seed's validation loss, and counts what the discarded ones cost
+    too.
+
+    Args:
+        workers: processes; the machine's cores by default.
+        runs: a folder that keeps each meta-seed's checkpoint, log and TensorBoard files.
+        resume: go on from the checkpoints in `runs`.
+        tensorboard: whether to write TensorBoard's files, under `runs`.
+
+    Raises:
+        ValueError: for fewer than one seed or worker, or TensorBoard without `runs`.
+    """
+    if num_seeds < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"num_seeds={num_seeds}, workers={workers}: both must be 1 or more.")
+    if tensorboard and runs is None:
+        raise ValueError("tensorboard needs a folder; pass runs=...")
+    configs = [replace(config, seed=config.seed + offset) for offset in range(num_seeds)]
+
+    def arguments(each: MetaTrainConfig, progress: bool, workers: int) -> tuple[Any, ...]:
+        kept = (None, 25, resume, None, None)
+        if runs is not None:
+            here = Path(runs) / f"seed-{each.seed}"
+            writer = here.with_suffix(".tensorboard") if tensorboard else None
+            kept = (here.with_suffix(".checkpoint"), 25, resume, here.with_suffix(".jsonl"), writer)
+        return (each, progress, workers, *kept)
+
+    workers = workers or available_cores()
+    if num_seeds == 1 or workers == 1 or in_torchrun():
+        inside = min(workers, len(config.chunks))
+        trained = [meta_train(*arguments(each, progress, inside)) for each in configs]
+    else:
+        with ProcessPoolExecutor(min(workers, num_seeds), get_context("spawn"), leave_with_parent) as pool:
+            tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
+            trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
+    losses = [validation_loss(config, run.theta) for run in trained]
+    best = trained[min(range(num_seeds), key=losses.__getitem__)]
+    card = best.card | {
+        "validation_loss": {str(each.seed): loss for each, loss in zip(configs, losses, strict=True)},
+        "gradient_evaluations_all_seeds": sum(run.card["gradient_evaluations"] for run in trained),
+    }
+    return best._replace(card=card), trained
