@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ipywidgets
-import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
@@ -57,7 +57,7 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     """
     cell = Cell("slider", make_shift(setting.shift_family, family or GaussianMixture(), setting.severity))
     learner = cell.learner
-    with one_thread(), torch.no_grad():
+    with one_thread(), torch.inference_mode():
         instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
         rates = {"SGD": Constant(setting.base_lr), "meta-optimizer": LearnedRate(setting.base_lr, theta)}
         runs, held_out = {}, {}
@@ -75,9 +75,9 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     return Duel(runs, {name: _first_pair(losses < threshold) for name, losses in held_out.items()}, threshold)
 
 
-def draw(result: Duel) -> Any:
+def draw(result: Duel, axes: Any = None) -> Any:
     """The four curves of the monitor, and a sentence on who crossed when."""
-    axes = plots.training(result.runs, result.threshold)
+    axes = plots.training(result.runs, result.threshold, axes)
     told = [
         f"{name}: {f'crosses at step {step}' if step else 'never crosses'}"
         for name, step in result.steps.items()
@@ -86,11 +86,10 @@ def draw(result: Duel) -> Any:
     return axes
 
 
-def as_svg(figure: Any) -> bytes:
-    """The figure as an image for a widget; it is closed, so that a long session does not fill with figures."""
+def as_image(figure: Any) -> bytes:
+    """The figure as a PNG for a widget."""
     image = io.BytesIO()
-    figure.savefig(image, format="svg")
-    plt.close(figure)
+    figure.savefig(image, format="png", dpi=140)
     return image.getvalue()
 
 
@@ -108,13 +107,21 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
         value=1, min=-2, max=2, step=0.25, description="base learning rate", **style
     )
     seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **style)
-    picture = ipywidgets.Image(format="svg+xml", width=760)
+    picture = ipywidgets.Image(format="png", width=760)
+    # one figure, laid out once and kept from pyplot's own list, so that a long session does not fill with figures
+    figure = Figure(figsize=(plots.WIDTH, 5.2))
+    axes = figure.subplots(2, 2, sharex=True)
+    figure.subplots_adjust(left=0.1, right=0.98, top=0.9, bottom=0.16, wspace=0.28)
 
     def redraw(_: Any = None) -> None:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        picture.value = as_svg(draw(result)[0, 0].figure)
+        for ax in axes.flat:
+            ax.clear()
+        figure.legends.clear()
+        draw(result, axes)
+        picture.value = as_image(figure)
 
     for control in (family, severity, base_lr, seed):
         control.observe(redraw, names="value")

@@ -1,6 +1,7 @@
 """The whole book in a real browser, opened from a file with the network off."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,3 +170,4 @@ def test_the_prose_is_right_about_the_setting_it_links_to(visit: Any, words: str
     page.wait_for_function(
         "told => new RegExp(told).test(document.querySelector('[data-out=status]').innerText)", arg=told
     )
+    assert re.search(told, page.locator("[data-out=status]").inner_text())

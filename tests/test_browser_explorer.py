@@ -355,6 +355,7 @@ def test_the_tally_grows_over_instances(visit: Any) -> None:
     wait_until(page, f"{AT_STEP} >= 60")
     page.click("[data-do=tally]")
     wait_until(page, "/ of [3-9] instances,/.test(document.querySelector('[data-out=tally]').textContent)")
+    assert "instances" in text(page, "tally")
 
 
 @pytest.mark.parametrize("width", [375, 768, 1280])

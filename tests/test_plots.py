@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 
@@ -60,10 +61,16 @@ def test_points_of_each_class_are_drawn_apart():
     assert sum(len(line.get_xdata()) for line in ax.lines) == 50
 
 
+def svg(figure) -> bytes:
+    image = io.BytesIO()
+    figure.savefig(image, format="svg")
+    return image.getvalue()
+
+
 def test_the_same_figure_has_the_same_bytes():
     plots.use_style()
     path = torch.linspace(1, 2, 5)
-    first, again = (widgets.as_svg(plots.rate_paths({"a": path}).figure) for _ in range(2))
+    first, again = (svg(plots.rate_paths({"a": path}).figure) for _ in range(2))
     assert first.split(b"</metadata>")[1] == again.split(b"</metadata>")[1]
 
 
@@ -80,7 +87,7 @@ def test_moving_a_slider_trains_again_and_redraws():
     family, severity, base_lr, _, picture = box.children
     assert not severity.continuous_update
     before = bytes(picture.value)
-    assert before.lstrip().startswith(b"<?xml")
+    assert before.startswith(b"\x89PNG")
     base_lr.value = 100.0  # diverges, and is drawn as such
     assert bytes(picture.value) != before
     family.value = "translate"
