@@ -108,9 +108,7 @@ def speedups(
         )
     ax.set(xscale="log", xlabel=f"times as fast to the threshold as {baseline}", ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))  # type: ignore[attr-defined]
-    ax.xaxis.set_major_formatter("{x:g}")
-    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())  # type: ignore[attr-defined]
+    _label_ones_twos_and_fives(ax.xaxis)
     ax.grid(axis="y", visible=False)
     columns = len(methods) if sum(map(len, methods)) < 60 else 2
     ax.figure.legend(loc="outside upper center", ncols=columns, handletextpad=0.3)  # type: ignore[call-arg]
@@ -140,8 +138,7 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
             values = getattr(info, field)[0].numpy()
             ax.plot(1 + np.arange(len(values)), values, color=COLOURS.get(method), lw=1.8, label=method)
         ax.set(ylabel=label, yscale="log")
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())  # type: ignore[attr-defined]
+        _label_ones_twos_and_fives(ax.yaxis)
         if field == "loss" and threshold is not None:
             ax.axhline(threshold, color=_INK, ls="--", lw=1)
     for ax in np.ravel(axes)[2:]:
@@ -149,6 +146,13 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
     handles, labels = np.ravel(axes)[0].get_legend_handles_labels()
     np.ravel(axes)[0].figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return axes
+
+
+def _label_ones_twos_and_fives(axis: Any) -> None:
+    """Ticks at 1, 2 and 5 of each decade: a logarithmic axis of less than a decade has labels too."""
+    axis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))  # type: ignore[attr-defined]
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(mpl.ticker.NullLocator())  # type: ignore[attr-defined]
 
 
 def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -192,7 +196,7 @@ def rate_paths(paths: Mapping[str, Tensor], ax: Axes | None = None) -> Axes:
             1 + np.arange(len(path)), path.numpy(), style, color=COLOURS["meta-optimizer"], lw=2, label=name
         )
     ax.set(yscale="log", xlabel="gradient evaluations", ylabel="learning rate")
-    ax.yaxis.set_major_formatter("{x:g}")
+    _label_ones_twos_and_fives(ax.yaxis)
     ax.legend()
     return ax
 
