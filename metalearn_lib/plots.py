@@ -25,9 +25,9 @@ COLOURS = {
     "Adam": "#E69F00",
     "meta-optimizer": "#D55E00",
     "SGD re-tuned on B": "#7F7F7F",
-    "meta-optimizer on Adam": "#882255",
-    "meta-optimizer on Adam, base rate / 100": "#5C1A3A",
-    "meta-optimizer on Adam, base rate x 100": "#C27BA0",
+    "meta-optimizer on Adam": "#AA4499",
+    "meta-optimizer on Adam, base rate / 100": "#7A2F6D",
+    "meta-optimizer on Adam, base rate x 100": "#CF8FC4",
     "meta-optimizer, base rate / 100": "#8C3B00",
     "meta-optimizer, base rate x 100": "#F0A070",
 }
