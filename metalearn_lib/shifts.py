@@ -18,8 +18,26 @@ from metalearn_lib.tasks import TaskFamily
 from metalearn_lib.types import Task
 
 
+class Wrapped(TaskFamily):
+    """A family made from another, and of its shape."""
+
+    family: TaskFamily
+
+    @property
+    def num_features(self) -> int:  # type: ignore[override]
+        return self.family.num_features
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return self.family.num_classes
+
+    @property
+    def num_points(self) -> int:  # type: ignore[override]
+        return self.family.num_points
+
+
 @dataclass(frozen=True)
-class Shift(TaskFamily):
+class Shift(Wrapped):
     """A family whose inputs pass through one transformation per task.
 
     Raises:
@@ -42,18 +60,6 @@ class Shift(TaskFamily):
                 f"severity={self.severity!r} is out of range for the shift {name!r}: it must lie in "
                 f"[{self.lowest:g}, {self.highest:g}] ({self.unit}); {self.identity:g} changes nothing."
             )
-
-    @property
-    def num_features(self) -> int:  # type: ignore[override]
-        return self.family.num_features
-
-    @property
-    def num_classes(self) -> int:  # type: ignore[override]
-        return self.family.num_classes
-
-    @property
-    def num_points(self) -> int:  # type: ignore[override]
-        return self.family.num_points
 
     @abstractmethod
     def draw(self, num_features: int, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -124,7 +130,7 @@ translation of 0 to 4, a scale of 1/8 to 8 and an anisotropy of 1 to 64, the las
 
 
 @dataclass(frozen=True)
-class RandomShift(TaskFamily):
+class RandomShift(Wrapped):
     """A distribution over shifts: each task has one of its own, with a severity of its own.
 
     With `names=("home",)` it is the family itself, up to the seeds.
@@ -144,18 +150,6 @@ class RandomShift(TaskFamily):
         unknown = [name for name in self.names if name not in FAMILIES]
         if unknown or not self.names:
             raise ValueError(f"families {list(self.names)} must be one or more of {', '.join(FAMILIES)}.")
-
-    @property
-    def num_features(self) -> int:  # type: ignore[override]
-        return self.family.num_features
-
-    @property
-    def num_classes(self) -> int:  # type: ignore[override]
-        return self.family.num_classes
-
-    @property
-    def num_points(self) -> int:  # type: ignore[override]
-        return self.family.num_points
 
     def sample(self, generator: Generator) -> Task:
         name = self.names[int(torch.randint(len(self.names), (), generator=generator))]
