@@ -11,22 +11,26 @@ from torch import Tensor
 
 
 class Direction(ABC):
-    """Gradient in, direction out, with a state of moments; all tensors `(tasks, weights)`."""
+    """Gradient and weights in, direction out, with a state of moments; all tensors `(tasks, weights)`."""
 
     def init(self, params: Tensor) -> Any:
         """The state before the first step: a tree of tensors with a leading axis of tasks."""
         return ()
 
     @abstractmethod
-    def __call__(self, state: Any, grad: Tensor) -> tuple[Tensor, Any]:
-        """The direction of this step, and the state for the next."""
+    def __call__(self, state: Any, grad: Tensor, params: Tensor) -> tuple[Tensor, Any]:
+        """The direction of this step at weights `params`, and the state for the next."""
+
+    def judged(self, state: Any, params: Tensor) -> Tensor:
+        """The weights that count: `params` themselves, but for a method that averages its iterates."""
+        return params
 
 
 @dataclass(frozen=True)
 class Gradient(Direction):
     """Plain SGD: the direction is the gradient."""
 
-    def __call__(self, state: tuple[()], grad: Tensor) -> tuple[Tensor, tuple[()]]:
+    def __call__(self, state: tuple[()], grad: Tensor, params: Tensor) -> tuple[Tensor, tuple[()]]:
         return grad, state
 
 
@@ -46,7 +50,7 @@ class Momentum(Direction):
     def init(self, params: Tensor) -> Tensor:
         return torch.zeros_like(params)
 
-    def __call__(self, state: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, state: Tensor, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         velocity = self.beta * state + grad
         return velocity, velocity
 
@@ -79,7 +83,7 @@ class Adam(Direction):
     def init(self, params: Tensor) -> AdamState:
         return AdamState(torch.zeros_like(params), torch.zeros_like(params), params.new_zeros(len(params), 1))
 
-    def __call__(self, state: AdamState, grad: Tensor) -> tuple[Tensor, AdamState]:
+    def __call__(self, state: AdamState, grad: Tensor, params: Tensor) -> tuple[Tensor, AdamState]:
         count = state.num_steps + 1
         mean = torch.lerp(state.mean, grad, 1 - self.beta1)
         square = self.beta2 * state.square + (1 - self.beta2) * grad * grad

@@ -183,7 +183,7 @@ def steps_to_threshold(
         below_before = torch.zeros(len(running), dtype=torch.bool)
         for step in range(target.cap):
             state, _ = loop.step(state, instances.batch(step, running))
-            loss = loop.learner.loss(state.params, test)
+            loss = loop.learner.loss(loop.direction.judged(state.direction, state.params), test)
             below, broken = loss < target.threshold[running], ~loss.isfinite()
             crossing = below & below_before
             steps[running[crossing]], crossed[running[crossing]] = float(step), True

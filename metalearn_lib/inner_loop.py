@@ -2,7 +2,7 @@
 
 loss, grad          <- learner(params, batch)
 observation         <- monitor(loss, |grad|, |params|)
-direction           <- direction(grad)
+direction           <- direction(grad, params)
 lr                  <- rate(observation)
 params              <- params - lr direction
 """
@@ -146,7 +146,7 @@ class InnerLoop:
         """One update of each task's learner."""
         loss, grad = self.learner.loss_and_grad(state.params, batch)
         observation, monitor = self.monitor(state.monitor, loss, grad, state.params)
-        direction, direction_state = self.direction(state.direction, grad)
+        direction, direction_state = self.direction(state.direction, grad, state.params)
         lr, rate_state = self.rate(state.rate, observation)
         params = torch.addcmul(state.params, lr.unsqueeze(1), direction, value=-1)
         info = Info(loss, observation.grad_norm, observation.weight_norm, lr)

@@ -13,7 +13,7 @@ LOG_LIMIT = 30.0
 
 
 class Observation(NamedTuple):
-    """What a rate sees of one step; each `(tasks,)`."""
+    """What a rate sees of one step; each `(tasks,)` but the last."""
 
     loss: Tensor
     """minibatch loss, nats"""
@@ -32,6 +32,8 @@ class Observation(NamedTuple):
     """log gradient norm above its fast average"""
     loss_noise: Tensor
     """average of |loss_trend_fast|: how much the minibatch loss jumps about"""
+    grad: Tensor
+    """the minibatch gradient itself, `(tasks, weights)`; no learned rate reads it, hypergradient descent does"""
 
 
 class MonitorState(NamedTuple):
@@ -90,6 +92,7 @@ class Monitor:
             log_loss - loss_slow,
             log_grad - grad_fast,
             noise,
+            grad,
         )
         return observation, MonitorState(count, loss_fast, loss_slow, grad_fast, noise)
 
