@@ -1,10 +1,14 @@
-"""One thread to a process: at these sizes more threads gain nothing, and they collapse when cores are shared."""
+"""One thread to a process: at these sizes more threads gain nothing, and they collapse when cores are shared. And no
+process that outlives the one it works for."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
 
 import torch
 
@@ -23,3 +27,15 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def leave_with_parent() -> None:
+    """End this process when the one that started it ends, even by a kill that lets it say nothing."""
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

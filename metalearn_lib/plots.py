@@ -158,11 +158,11 @@ def _label_ones_twos_and_fives(axis: Any) -> None:
 def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """The part of a cell's instances that have crossed, by epoch; what stays below 1 at the cap has failed."""
     ax = ax or plt.subplots(figsize=(WIDTH, 3.2), layout="constrained")[1]
-    cap = result.target.cap / result.cell.steps_per_epoch
+    cap = result.cap / result.steps_per_epoch
     for method in methods or result.outcomes:
         outcome = result.outcomes[method]
-        epochs = np.sort(outcome.steps[outcome.crossed]) / result.cell.steps_per_epoch
-        part = np.arange(1, len(epochs) + 1) / len(outcome.steps)
+        epochs = np.sort(outcome.steps[outcome.crossed]) / result.steps_per_epoch
+        part = np.arange(1, len(epochs) + 1) / outcome.steps.size
         x, y = (
             np.concatenate([[0], epochs, [cap]]),
             np.concatenate([[0], part, part[-1:] if len(part) else [0]]),

@@ -1,12 +1,19 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from metalearn_lib.directions import Adam, Gradient
+from metalearn_lib.directions import Gradient
 from metalearn_lib.evaluate import (
-    ORACLE,
+    UNITS,
     Cell,
+    Learn,
     Method,
+    StoreError,
+    Tune,
+    by_cell,
+    constant,
+    contest,
     evaluate,
     held_out_curve,
     set_target,
@@ -14,7 +21,7 @@ from metalearn_lib.evaluate import (
     tune,
 )
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizers import MetaOptimizer
 from metalearn_lib.rates import Constant
 from metalearn_lib.statistics import Interval, headroom_captured, log_ratios, restricted_speedup, verdict
 from metalearn_lib.tasks import GaussianMixture
@@ -98,24 +105,102 @@ def test_tuning_refuses_the_instances_that_score_and_scoring_those_that_tuned():
         evaluate([CELL], {}, Seeds("tune", 2), Seeds("tune", 2), workers=1, progress=False)
 
 
+SGD = Tune(constant(Gradient()), CELL)
+UNTRAINED = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+WIDE = Cell("wide", FAMILY, hidden=(12,), batch_size=32, horizon=24, base_lr_factor=0.1)
+SEEDS = Seeds("score", 8), Seeds("tune", 6)
+CONTESTANTS = {
+    "SGD": SGD,
+    "placebo": [Learn(Gradient(), UNTRAINED, SGD), Learn(Gradient(), UNTRAINED, SGD)],
+    "fixed": Method(Gradient(), Constant(0.5)),
+    "oracle": Tune(constant(Gradient())),
+}
+
+
 def test_every_method_meets_every_instance_and_processes_change_nothing():
-    untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    methods = {
-        "SGD": Method(Gradient(), Constant(0.5)),
-        "placebo": Method(Gradient(), LearnedRate(0.5, untrained)),
-        "Adam": Method(Adam(), Constant(0.05)),
-    }
-    cells = [CELL, Cell("wide", FAMILY, hidden=(12,), batch_size=32, horizon=24)]
-    seeds = Seeds("score", 8), Seeds("tune", 6)
-    here, there = (evaluate(cells, methods, *seeds, workers=workers, progress=False) for workers in (1, 2))
-    assert list(here) == list(there) == ["tiny", "wide"]
-    for name, result in here.items():
-        assert set(result.outcomes) == {"SGD", "placebo", "Adam", ORACLE}
-        for method, outcome in result.outcomes.items():
-            assert len(outcome.steps) == 8
-            assert np.array_equal(outcome.steps, there[name].outcomes[method].steps)
-        speedup = restricted_speedup(result.outcomes["SGD"].steps, result.outcomes["placebo"].steps)
-        assert speedup == Interval(1, 1, 1)
+    here, there = (evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, workers=w, progress=False) for w in (1, 2))
+    assert here.equals(there)
+    assert list(here.columns) == list(UNITS)
+    assert len(here) == 2 * (1 + 2 + 1 + 1) * 8  # cells, methods with their meta-seeds, instances
+    counts = here.groupby(["cell", "method", "meta_seed"], observed=True)["instance"].agg(
+        ["count", "nunique"]
+    )
+    assert (counts == 8).all(axis=None)
+
+
+def test_a_placebo_crosses_when_its_base_does_in_every_cell_and_under_every_meta_seed():
+    for result in by_cell(evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, workers=1, progress=False)).values():
+        placebo = result.outcomes["placebo"].steps
+        assert placebo.shape == (2, 8)
+        assert restricted_speedup(result.outcomes["SGD"].steps, placebo[0]) == Interval(1, 1, 1)
+        assert np.array_equal(placebo[0], placebo[1])
+
+
+def test_a_row_tells_what_a_run_by_hand_finds():
+    table = evaluate([WIDE], CONTESTANTS, *SEEDS, workers=1, progress=False)
+    rate = 0.1 * tune(CELL, Gradient(), SEEDS[1])  # tuned elsewhere, and mis-set by the cell
+    target = set_target(WIDE, SEEDS[0])
+    outcome = steps_to_threshold(
+        InnerLoop(WIDE.learner, Constant(rate)), WIDE.draw(SEEDS[0], target.cap), target
+    )
+    rows = table[table.method == "SGD"]
+    assert np.array_equal(rows.steps, outcome.steps)
+    assert np.array_equal(rows.crossed, outcome.crossed)
+    assert np.allclose(rows.epochs, outcome.steps / 3)
+    assert np.allclose(rows.threshold, target.threshold)
+    assert set(rows.cap) == {target.cap}
+    oracle = table[table.method == "oracle"]
+    assert set(oracle.lr) == {tune(WIDE, Gradient(), SEEDS[1])}  # which the mis-set base rate does not touch
+
+
+def test_an_interrupted_contest_resumes_and_writes_the_same_bytes(tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
+    evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, whole, workers=1, progress=False)
+
+    runs = []
+
+    def count(*arguments):
+        runs.append(arguments[2].name)
+        if len(runs) == 5:
+            raise KeyboardInterrupt
+        return run(*arguments)
+
+    run = contest._run
+    monkeypatch.setattr(contest, "_run", count)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
+    assert not broken.exists()
+    evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
+    assert len(runs) == 5 + (10 - 4)  # four were kept
+    assert whole.read_bytes() == broken.read_bytes()
+    evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
+    assert len(runs) == 11  # nothing was left to do
+
+
+def test_another_method_or_another_setting_is_computed_and_what_is_there_is_not(tmp_path, monkeypatch):
+    store = tmp_path / "kept.parquet"
+    fixed = {"fixed": CONTESTANTS["fixed"]}
+    evaluate([CELL], fixed, *SEEDS, store, workers=1, progress=False)
+    runs = []
+    run = contest._run
+    monkeypatch.setattr(contest, "_run", lambda *arguments: runs.append(arguments) or run(*arguments))
+    more = fixed | {"faster": Method(Gradient(), Constant(0.6))}
+    assert len(evaluate([CELL], more, *SEEDS, store, workers=1, progress=False)) == 16
+    assert len(runs) == 1
+    evaluate([CELL], {"fixed": Method(Gradient(), Constant(0.7))}, *SEEDS, store, workers=1, progress=False)
+    assert len(runs) == 2
+
+
+def test_a_damaged_or_foreign_store_is_refused_by_name(tmp_path):
+    fixed = {"fixed": CONTESTANTS["fixed"]}
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(StoreError, match=r"damaged\.parquet is damaged .* delete it"):
+        evaluate([CELL], fixed, *SEEDS, damaged, workers=1, progress=False)
+    foreign = tmp_path / "foreign.parquet"
+    pd.DataFrame({"a": [1]}).to_parquet(foreign)
+    with pytest.raises(StoreError, match="no table of results"):
+        evaluate([CELL], fixed, *SEEDS, foreign, workers=1, progress=False)
 
 
 def test_two_cells_of_one_name_are_refused():

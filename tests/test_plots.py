@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metalearn_lib import plots, widgets
-from metalearn_lib.evaluate import ORACLE, Cell, CellResult, Outcome, Target
+from metalearn_lib.evaluate import ORACLE, CellResult, Outcome
 from metalearn_lib.meta_optimizers import MetaOptimizer
 from metalearn_lib.statistics import Interval
 from metalearn_lib.tasks import GaussianMixture
@@ -35,9 +35,7 @@ def test_a_speedup_is_drawn_where_it_is_and_with_its_interval():
 
 def test_crossings_end_at_the_share_that_crossed():
     outcome = Outcome(np.array([8.0, 16.0, 80.0]), np.array([True, True, False]), np.ones(3, bool))
-    cell = Cell("tiny", GaussianMixture(num_points=64), batch_size=8)
-    target = Target(*[torch.ones(3)] * 3, cap=80)
-    ax = plots.crossings(CellResult(cell, target, 0.1, {"SGD": outcome, ORACLE: outcome}))
+    ax = plots.crossings(CellResult("tiny", 80, 8.0, {"SGD": outcome, ORACLE: outcome}))
     x, y = ax.lines[0].get_data()
     assert (x[-1], y[-1]) == (10, pytest.approx(2 / 3))
     assert x[1:3].tolist() == [1, 2]

@@ -17,13 +17,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from metalearn_lib import __version__
-from metalearn_lib.cores import available_cores, one_thread
+from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
 from metalearn_lib.gradient_estimators import Estimate, meta_loss
 from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
-from metalearn_lib.meta_train.workers import Group, in_torchrun, leave_with_parent, stop_request, worker_group
+from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
 from metalearn_lib.trees import fill, leaves
 from metalearn_lib.types import Seeds
 

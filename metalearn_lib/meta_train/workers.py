@@ -10,8 +10,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from multiprocessing import get_context, parent_process
-from multiprocessing.connection import Connection, wait
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from metalearn_lib.cores import leave_with_parent
 
 _TIMEOUT = timedelta(seconds=300)
 """How long a worker waits for the others; one that dies is noticed at once, one that hangs after this."""
@@ -172,18 +174,6 @@ def _what_happened(processes: list[BaseProcess], reports: list[Connection]) -> s
             name = signal.Signals(-process.exitcode).name  # type: ignore[operator]
             return f"worker {rank} was killed ({name}), and the run ends with it; resume from its checkpoint."
     return "a worker does not answer any more, and the run ends with it; resume from its checkpoint."
-
-
-def leave_with_parent() -> None:
-    """End this process when the one that started it ends, even by a kill that lets it say nothing."""
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""Evaluation under shift: gradient evaluations to a threshold, on instances that all methods share."""
+
+from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard_cells
+from metalearn_lib.evaluate.contest import UNITS, CellResult, by_cell, evaluate
+from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Rival, Tune, constant
+from metalearn_lib.evaluate.store import StoreError
+from metalearn_lib.evaluate.threshold import (
+    REFERENCE_CADENCE,
+    REFERENCE_RATES,
+    Outcome,
+    Target,
+    draw_line,
+    held_out_curve,
+    set_target,
+    steps_to_threshold,
+)
+from metalearn_lib.evaluate.tuning import search, tune
+
+ORACLE = "SGD re-tuned on B"
+"""The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
+
+__all__ = [
+    "ORACLE",
+    "REFERENCE_CADENCE",
+    "REFERENCE_RATES",
+    "UNITS",
+    "Cell",
+    "CellResult",
+    "Learn",
+    "Method",
+    "Outcome",
+    "Recipe",
+    "Rival",
+    "StoreError",
+    "Target",
+    "Tune",
+    "by_cell",
+    "constant",
+    "draw_line",
+    "evaluate",
+    "held_out_curve",
+    "home_cell",
+    "search",
+    "set_target",
+    "shifted_cell",
+    "standard_cells",
+    "steps_to_threshold",
+    "tune",
+]

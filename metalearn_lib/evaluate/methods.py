@@ -1,0 +1,142 @@
+"""Contestants: a direction and a rate, and how they come by their numbers without seeing a scored instance."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from metalearn_lib.directions import Direction
+from metalearn_lib.evaluate.cells import Cell
+from metalearn_lib.evaluate.tuning import search
+from metalearn_lib.inner_loop import InnerLoop
+from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.rates import Constant, Rate
+from metalearn_lib.types import Seeds
+
+
+class Recipe(ABC):
+    """How a contestant comes by its numbers. They are prepared once, on tuning seeds, and kept as JSON."""
+
+    @property
+    def source(self) -> Recipe:
+        """Whose preparation this one uses, so that recipes that share one prepare it once."""
+        return self
+
+    def place(self, cell: Cell) -> Cell | None:
+        """Where it is prepared, for use in `cell`; None for a recipe that needs no preparation."""
+        return None
+
+    def prepare(self, cell: Cell, seeds: Seeds) -> dict[str, Any]:
+        """Its numbers, and `num_gradients`, what they cost."""
+        return {}
+
+    @abstractmethod
+    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+        """The contestant with these numbers, in `cell`."""
+
+
+@dataclass(frozen=True)
+class Method(Recipe):
+    """A contestant whose numbers are all set: a direction and a rate."""
+
+    direction: Direction
+    rate: Rate
+
+    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+        return self
+
+    def loop(self, cell: Cell) -> InnerLoop:
+        return InnerLoop(cell.learner, self.rate, self.direction)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Rules that differ in a rate, which is tuned, and perhaps in one further number, of which a few are tried.
+
+    Args:
+        make: `make(lr, number)`, a function with a name, is the rule.
+        numbers: what to try for the further number.
+        open_ended: whether the rate is a bound, which may as well be infinite.
+    """
+
+    make: Callable[[float, float], Method]
+    numbers: tuple[float, ...] = (0.0,)
+    open_ended: bool = False
+
+
+def constant(direction: Direction) -> Rival:
+    """The rival that goes along `direction` at a constant rate."""
+    return Rival(partial(_constant, direction))
+
+
+def _constant(direction: Direction, lr: float, number: float) -> Method:
+    return Method(direction, Constant(lr))
+
+
+@dataclass(frozen=True)
+class Tune(Recipe):
+    """A rival tuned by the criterion of the evaluation.
+
+    Args:
+        rival: what is tuned.
+        on: where; None is the very cell that it will be scored in, on other seeds: an oracle, which no mis-set base
+            rate touches.
+    """
+
+    rival: Rival
+    on: Cell | None = None
+
+    def place(self, cell: Cell) -> Cell:
+        return self.on or cell
+
+    def prepare(self, cell: Cell, seeds: Seeds) -> dict[str, Any]:
+        found = []
+        for number in self.rival.numbers:
+            loop = partial(_loop, cell, self.rival, number)
+            found.append((search(cell, loop, seeds, self.rival.open_ended), number))
+        best, number = min(found, key=lambda each: each[0].mean_log_steps)
+        spent = sum(tuned.num_gradients for tuned, _ in found)
+        return {"lr": best.lr, "number": number, "num_gradients": spent}
+
+    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+        factor = 1.0 if self.on is None else cell.base_lr_factor
+        return self.rival.make(numbers["lr"] * factor, numbers["number"])
+
+
+def _loop(cell: Cell, rival: Rival, number: float, lr: float) -> InnerLoop:
+    return rival.make(lr, number).loop(cell)
+
+
+@dataclass(frozen=True)
+class Learn(Recipe):
+    """A learned rate on a direction, frozen; its base rate is the constant rate that was tuned for that direction.
+
+    Args:
+        direction: what the rate scales.
+        theta: meta-parameters `(theta,)`.
+        base: how the base rate was tuned.
+        meta_optimizer: the network that theta belongs to.
+        base_lr_factor: a factor on the base rate, to set it wrong.
+    """
+
+    direction: Direction
+    theta: Tensor
+    base: Tune
+    meta_optimizer: MetaOptimizer = MetaOptimizer()
+    base_lr_factor: float = 1.0
+
+    @property
+    def source(self) -> Recipe:
+        return self.base
+
+    def place(self, cell: Cell) -> Cell | None:
+        return self.base.place(cell)
+
+    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+        base_lr = numbers["lr"] * self.base_lr_factor * cell.base_lr_factor
+        return Method(self.direction, LearnedRate(base_lr, self.theta, self.meta_optimizer))
