@@ -1,0 +1,49 @@
+"""Paired statistics of censored times, in numpy."""
+
+from metalearn_lib.statistics.deciding import equivalent_p, faster_p, holm
+from metalearn_lib.statistics.failures import FailureDifference, failure_difference
+from metalearn_lib.statistics.paired import (
+    EQUIVALENCE,
+    Interval,
+    Verdict,
+    describe,
+    headroom_captured,
+    log_ratios,
+    mean_interval,
+    restricted_speedup,
+    verdict,
+)
+from metalearn_lib.statistics.pooling import Pooled, pool
+from metalearn_lib.statistics.times import (
+    break_even_tasks,
+    headroom_interval,
+    performance_profile,
+    ratio_of_means,
+    regret,
+    win_probability,
+)
+
+__all__ = [
+    "EQUIVALENCE",
+    "FailureDifference",
+    "Interval",
+    "Pooled",
+    "Verdict",
+    "break_even_tasks",
+    "describe",
+    "equivalent_p",
+    "failure_difference",
+    "faster_p",
+    "headroom_captured",
+    "headroom_interval",
+    "holm",
+    "log_ratios",
+    "mean_interval",
+    "performance_profile",
+    "pool",
+    "ratio_of_means",
+    "regret",
+    "restricted_speedup",
+    "verdict",
+    "win_probability",
+]
