@@ -17,8 +17,12 @@ from metalearn_lib.statistics import (
     performance_profile,
     pool,
     ratio_of_means,
+    ratio_of_medians,
     regret,
     restricted_speedup,
+    survival_curve,
+    trial_costs,
+    trials_to_overtake,
     win_probability,
 )
 
@@ -32,7 +36,7 @@ def test_without_meta_seeds_the_interval_is_the_one_way_bootstrap_to_the_bit():
     assert restricted_speedup(TIMES[0], TIMES[1]) == (np.exp(ratios.mean()), low, high)
 
 
-@pytest.mark.parametrize("estimate", [restricted_speedup, ratio_of_means, win_probability])
+@pytest.mark.parametrize("estimate", [restricted_speedup, ratio_of_means, ratio_of_medians, win_probability])
 def test_a_placebo_has_an_interval_of_width_zero(estimate):
     value, low, high = estimate(TIMES, TIMES)
     assert low == high == value == (0.5 if estimate is win_probability else 1)
@@ -92,3 +96,31 @@ def test_equal_cells_pool_to_the_fixed_effect_and_spread_cells_to_their_variance
     pooled = pool(np.array([-1.0, 0, 1]), np.full(3, 0.1))
     assert pooled.tau_squared == pytest.approx(1 - 0.01)
     assert pooled.mean.high == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)
+
+
+def test_the_area_below_the_survival_curve_is_the_mean_of_the_restricted_times():
+    from lifelines import KaplanMeierFitter
+    from lifelines.utils import restricted_mean_survival_time
+
+    times = np.minimum(TIMES[0], 50)
+    at, alive = survival_curve(times, TIMES[0] < 50)
+    assert (np.diff(at) * alive[:-1]).sum() == pytest.approx(times.mean())
+    fitted = KaplanMeierFitter().fit(times, TIMES[0] < 50)
+    assert restricted_mean_survival_time(fitted, t=50) == pytest.approx(times.mean())
+
+
+def test_trials_pay_once_enough_tasks_share_them():
+    by_rate = np.array([[100.0, 100, 100], [10, 10, 10]])
+    np.testing.assert_allclose(np.exp(trial_costs(by_rate, [0, 1])), [100, 200, 120])
+    method = np.full(3, 50.0)
+    assert trials_to_overtake(by_rate, [0, 1], method) == math.inf
+    assert trials_to_overtake(by_rate, [0, 1], method, num_tasks=11) == 2
+    assert trials_to_overtake(by_rate, [1], method) == 0
+
+
+def test_a_resampled_median_is_numpys_median_of_the_repeated_values():
+    from metalearn_lib.statistics.times import weighted_medians
+
+    counts = np.random.default_rng(1).multinomial(16, np.full(16, 1 / 16), size=20)
+    expected = [np.median(np.repeat(TIMES[0], each)) for each in counts]
+    np.testing.assert_allclose(weighted_medians(TIMES[0], counts), expected)

@@ -14,14 +14,17 @@ from metalearn_lib.statistics.paired import (
     verdict,
 )
 from metalearn_lib.statistics.pooling import Pooled, pool
+from metalearn_lib.statistics.survival import survival_curve
 from metalearn_lib.statistics.times import (
     break_even_tasks,
     headroom_interval,
     performance_profile,
     ratio_of_means,
+    ratio_of_medians,
     regret,
     win_probability,
 )
+from metalearn_lib.statistics.trials import trial_costs, trials_to_overtake
 
 __all__ = [
     "EQUIVALENCE",
@@ -42,8 +45,12 @@ __all__ = [
     "performance_profile",
     "pool",
     "ratio_of_means",
+    "ratio_of_medians",
     "regret",
     "restricted_speedup",
+    "survival_curve",
+    "trial_costs",
+    "trials_to_overtake",
     "verdict",
     "win_probability",
 ]
