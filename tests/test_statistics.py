@@ -7,7 +7,6 @@ import pytest
 from scipy.stats import binomtest
 
 from metalearn_lib.statistics import (
-    Hypothesis,
     break_even_tasks,
     equivalent_p,
     failure_difference,
@@ -15,7 +14,6 @@ from metalearn_lib.statistics import (
     headroom_captured,
     headroom_interval,
     holm,
-    judge,
     performance_profile,
     pool,
     ratio_of_means,
@@ -126,13 +124,3 @@ def test_a_resampled_median_is_numpys_median_of_the_repeated_values():
     counts = np.random.default_rng(1).multinomial(16, np.full(16, 1 / 16), size=20)
     expected = [np.median(np.repeat(TIMES[0], each)) for each in counts]
     np.testing.assert_allclose(weighted_medians(TIMES[0], counts), expected)
-
-
-def test_more_hypotheses_widen_the_interval_of_each_and_keep_a_clear_claim():
-    claims = [Hypothesis("better", 2 * TIMES[0], TIMES), Hypothesis("better", TIMES, TIMES)]
-    alone, (clear, placebo) = judge(claims[:1])[0], judge(claims)
-    assert alone.speedup == restricted_speedup(2 * TIMES[0], TIMES)
-    assert clear.speedup.low < alone.speedup.low
-    assert clear.p_value == 2 * alone.p_value
-    assert not placebo.holds
-    assert judge([Hypothesis("equivalent", TIMES, TIMES), Hypothesis("no harm", TIMES, TIMES)])[1].holds

@@ -1,6 +1,6 @@
 """Paired statistics of censored times, in numpy."""
 
-from metalearn_lib.statistics.deciding import Hypothesis, Judgement, equivalent_p, faster_p, holm, judge
+from metalearn_lib.statistics.deciding import equivalent_p, faster_p, holm
 from metalearn_lib.statistics.failures import FailureDifference, failure_difference
 from metalearn_lib.statistics.paired import (
     EQUIVALENCE,
@@ -29,9 +29,7 @@ from metalearn_lib.statistics.trials import trial_costs, trials_to_overtake
 __all__ = [
     "EQUIVALENCE",
     "FailureDifference",
-    "Hypothesis",
     "Interval",
-    "Judgement",
     "Pooled",
     "Verdict",
     "break_even_tasks",
@@ -42,7 +40,6 @@ __all__ = [
     "headroom_captured",
     "headroom_interval",
     "holm",
-    "judge",
     "log_ratios",
     "mean_interval",
     "performance_profile",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from metalearn_lib.statistics.paired import EQUIVALENCE, Interval, log_speedup_draws, restricted_speedup
+from metalearn_lib.statistics.paired import EQUIVALENCE, log_speedup_draws
 
 
 def faster_p(
@@ -46,49 +43,3 @@ def holm(p_values: NDArray) -> NDArray:
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.maximum.accumulate(steps)
     return adjusted
-
-
-class Hypothesis(NamedTuple):
-    """What is claimed of the speed-up of `method` over `baseline`."""
-
-    claim: Literal["better", "no harm", "equivalent"]
-    baseline: NDArray
-    method: NDArray
-
-
-class Judgement(NamedTuple):
-    """Holm's adjusted p-value, the interval at the step's level, and whether the claim holds."""
-
-    p_value: float
-    speedup: Interval
-    holds: bool
-
-
-def judge(
-    hypotheses: Sequence[Hypothesis], alpha: float = 0.05, num_draws: int = 10_000, seed: int = 0
-) -> list[Judgement]:
-    """Decide a family of hypotheses together, each one-sided at alpha / 2 as its two-sided interval is.
-
-    The i-th smallest of m p-values goes with an interval of level `1 - alpha / (m - i + 1)`. One hypothesis alone
-    is judged by its 95 % interval.
-
-    References: Holm (1979) [holm1979simple].
-    """
-
-    def p_value(claim: str, baseline: NDArray, method: NDArray) -> float:
-        if claim == "equivalent":
-            return equivalent_p(baseline, method, num_draws, seed)
-        margin = EQUIVALENCE if claim == "better" else 1 / EQUIVALENCE
-        return faster_p(baseline, method, margin, num_draws, seed)
-
-    p_values = np.array([p_value(*each) for each in hypotheses])
-    ranks = p_values.argsort(kind="stable").argsort()
-    levels = alpha / (len(hypotheses) - ranks)
-    return [
-        Judgement(
-            float(p),
-            restricted_speedup(each.baseline, each.method, num_draws, seed, level),
-            bool(p <= alpha / 2),
-        )
-        for each, p, level in zip(hypotheses, holm(p_values), levels, strict=True)
-    ]
