@@ -55,6 +55,77 @@ class Momentum(Direction):
         return velocity, velocity
 
 
+@dataclass(frozen=True)
+class Nesterov(Momentum):
+    """Momentum that looks one step ahead, as torch.optim.SGD with nesterov=True has it.
+
+        velocity  = beta velocity + grad
+        direction = grad + beta velocity
+
+    With `beta` 0 it is the gradient.
+
+    References: Nesterov (1983) [nesterov1983method], Sutskever et al. (2013) [sutskever2013importance].
+    """
+
+    def __call__(self, state: Tensor, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        velocity = self.beta * state + grad
+        return grad + self.beta * velocity, velocity
+
+
+@dataclass(frozen=True)
+class Clipped(Direction):
+    """The gradient, shortened to `max_norm` where it is longer, as torch.nn.utils.clip_grad_norm_ does.
+
+        direction = grad min(1, max_norm / (|grad| + 1e-6))
+
+    Args:
+        max_norm: the greatest length, above 0; at infinity it is the gradient.
+
+    References: Pascanu, Mikolov and Bengio (2013) [pascanu2013difficulty].
+    """
+
+    max_norm: float = 1.0
+
+    def __call__(self, state: tuple[()], grad: Tensor, params: Tensor) -> tuple[Tensor, tuple[()]]:
+        norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+        return grad * (self.max_norm / (norm + 1e-6)).clamp_max(1), state
+
+
+@dataclass(frozen=True)
+class Normalised(Direction):
+    """The gradient's direction alone: `grad / |grad|`, and 0 where the gradient is 0.
+
+    References: Shor (1985) [shor1985minimization].
+    """
+
+    def __call__(self, state: tuple[()], grad: Tensor, params: Tensor) -> tuple[Tensor, tuple[()]]:
+        norm = torch.linalg.vector_norm(grad, dim=1, keepdim=True)
+        return grad / norm.clamp_min(torch.finfo(grad.dtype).tiny), state
+
+
+@dataclass(frozen=True)
+class RMSProp(Direction):
+    """The gradient over the root of its running mean square, as torch.optim.RMSprop has it.
+
+        square    = decay square + (1 - decay) grad^2
+        direction = grad / (sqrt(square) + eps)
+
+    At the first step each weight moves by `1 / sqrt(1 - decay)`, whatever its gradient.
+
+    References: Tieleman and Hinton (2012) [tieleman2012rmsprop].
+    """
+
+    decay: float = 0.99
+    eps: float = 1e-8
+
+    def init(self, params: Tensor) -> Tensor:
+        return torch.zeros_like(params)
+
+    def __call__(self, state: Tensor, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        square = self.decay * state + (1 - self.decay) * grad * grad
+        return grad / (square.sqrt() + self.eps), square
+
+
 class AdamState(NamedTuple):
     """First and second moments `(tasks, weights)`, and the steps taken `(tasks, 1)`."""
 
@@ -92,4 +163,23 @@ class Adam(Direction):
         return direction, AdamState(mean, square, count)
 
 
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with weights that decay beside the gradient and not through it, as torch.optim.AdamW has it.
+
+        params <- params - lr (adam + decay params)
+
+    With `decay` 0 it is Adam.
+
+    References: Loshchilov and Hutter (2019) [loshchilov2019decoupled].
+    """
+
+    decay: float = 0.01
+
+    def __call__(self, state: AdamState, grad: Tensor, params: Tensor) -> tuple[Tensor, AdamState]:
+        direction, state = super().__call__(state, grad, params)
+        return direction + self.decay * params, state
+
+
 DIRECTIONS: dict[str, Direction] = {"sgd": Gradient(), "momentum": Momentum(), "adam": Adam()}
+"""The directions that rates are learned on; their order is meta-training's."""
