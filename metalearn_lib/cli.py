@@ -6,6 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from metalearn_lib.evaluate import CellResult
 
 
 class CommandError(Exception):
@@ -23,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(subparsers)
+    _add_evaluate(subparsers)
     _add_notebooks(subparsers)
     _add_pdf(subparsers)
     arguments = parser.parse_args(argv)
@@ -48,6 +55,11 @@ def _add_train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--like", metavar="NAME", help="take the settings from the card of a shipped name or a file"
+    )
+    parser.add_argument(
+        "--registered",
+        metavar="NAME",
+        help="take settings and meta-seeds from the contest's registration, whose hash goes into the card",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
@@ -94,13 +106,30 @@ def _settings() -> dict[str, type]:
         "outer_lr": float,
         "sigma": float,
         "hidden": int,
+        "inputs": tuple,
+        "controller": str,
         "compile_step": bool,
         "max_nonfinite": float,
         "seed": int,
     }
 
 
+def _registered(name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a registered meta-training, and the hash for its card and the number of its meta-seeds."""
+    from metalearn_lib.evaluate.registration import read_registration
+
+    if name is None:
+        return {}, {}
+    registration = read_registration()
+    if name not in registration.training:
+        raise ValueError(f"{name!r} is not registered; there are {', '.join(registration.training)}.")
+    facts = {"registration": registration.sha256, "meta_seeds": registration.meta_seeds}
+    return registration.training[name], facts
+
+
 def _run_train(arguments: argparse.Namespace) -> int:
+    import torch
+
     from metalearn_lib.meta_optimizers import load_theta, save_theta
     from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
@@ -113,10 +142,11 @@ def _run_train(arguments: argparse.Namespace) -> int:
         chosen = {
             name: getattr(arguments, name) for name in _settings() if getattr(arguments, name) is not None
         }
-        first_seed = {"seed": min(map(int, card["validation_loss"]))}
+        registered, more = _registered(arguments.registered)
+        first_seed = {"seed": min(map(int, card["validation_loss"]))} | registered
         config = MetaTrainConfig(**card["config"] | first_seed | chosen)
-        num_seeds = len(card["validation_loss"]) if arguments.seeds is None else arguments.seeds
-        best, _ = meta_train_best(
+        num_seeds = arguments.seeds or more.pop("meta_seeds", len(card["validation_loss"]))
+        best, every = meta_train_best(
             config,
             num_seeds,
             arguments.workers,
@@ -130,11 +160,99 @@ def _run_train(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     if int(os.environ.get("RANK", 0)) > 0:  # under torchrun one worker writes
         return 0
-    save_theta(arguments.out, best.theta, best.card)
+    save_theta(arguments.out, best.theta, best.card | more, torch.stack([run.theta for run in every]))
     print(f"wrote {arguments.out}: meta-seed {best.card['config']['seed']}, validation loss by seed:")
     for seed, loss in best.card["validation_loss"].items():
         print(f"  {seed}: {loss:.4f}")
     return 0
+
+
+def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="put rivals and meta-optimizers to a shifted task",
+        description="Train every rival on the same instances of one shifted task, print how soon each crosses the "
+        "threshold, and write a row for every run (.parquet) and a figure (.svg). Rivals are tuned on task A; "
+        "`adam@mixture` is tuned on A and its shifts, `adam@B` on the shifted task itself, on other instances. "
+        "Started again, it goes on from what it has written.",
+    )
+    parser.add_argument("--shift", default="scale", metavar="NAME", help="which shift (default: scale)")
+    parser.add_argument("--severity", type=float, metavar="S", help="how far; the shift's unit is its own")
+    parser.add_argument(
+        "--rivals",
+        default="sgd,sgd@B,adam,meta",
+        metavar="NAMES",
+        help="who meets, with commas between (default: %(default)s); --list names them all",
+    )
+    parser.add_argument("--list", action="store_true", help="list the shifts and the rivals, and stop")
+    parser.add_argument(
+        "--instances", type=int, default=128, metavar="N", help="scored instances (default: 128)"
+    )
+    parser.add_argument("--tuning", type=int, default=32, metavar="N", help="tuning instances (default: 32)")
+    parser.add_argument("--delta", type=float, default=0.1, help="the part of the loss left at the threshold")
+    parser.add_argument("--out", metavar="FILE", help="the table (default: evaluate-SHIFT-SEVERITY.parquet)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    parser.set_defaults(run=_run_evaluate)
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+    from pathlib import Path
+
+    from metalearn_lib.evaluate import StoreError, by_cell, evaluate, shifted_cell
+    from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant
+    from metalearn_lib.shifts import SHIFTS
+    from metalearn_lib.types import Seeds
+
+    if arguments.list:
+        for name, shift in SHIFTS.items():
+            print(f"{name:<18} {shift.unit}; {shift.identity:g} changes nothing")
+        print(f"\nrivals: {', '.join([*RIVALS, *LEARNED])}")
+        return 0
+    try:
+        severity = SHIFTS[arguments.shift].identity if arguments.severity is None else arguments.severity
+        cell = replace(shifted_cell(arguments.shift, severity), delta=arguments.delta)
+        methods = dict(contestant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
+        out = Path(arguments.out or f"evaluate-{arguments.shift}-{severity:g}.parquet")
+        seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
+        table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)
+    except ValueError as error:
+        raise CommandError(str(error), status=2) from error
+    except (RuntimeError, StoreError) as error:
+        raise CommandError(str(error)) from error
+    print(_report(by_cell(table)[cell.name]))
+    print(f"\nwrote {out} and {_draw(by_cell(table)[cell.name], out.with_suffix('.svg'))}")
+    return 0
+
+
+def _report(result: CellResult) -> str:
+    """A line for each method."""
+    lines = [
+        f"{result.name}: gradient evaluations to the threshold, censored at {result.cap}",
+        "",
+        f"{'method':<36} {'times as fast as SGD':>24}  {'epochs':>7}  {'failed':>11}",
+    ]
+    for name, outcome in result.outcomes.items():
+        failed = f"{outcome.num_failed} of {outcome.steps.size}"
+        lines.append(
+            f"{name:<36} {result.speedup(name)!s:>24}  {result.mean_epochs(name):>7.2f}  {failed:>11}"
+        )
+    return "\n".join(lines)
+
+
+def _draw(result: CellResult, path: Path) -> Path:
+    import matplotlib as mpl
+
+    from metalearn_lib import plots
+    from metalearn_lib.files import atomic_path
+
+    mpl.use("Agg")
+    plots.use_style()
+    figure = plots.crossings(result).get_figure(root=True)
+    assert figure is not None
+    with atomic_path(path) as partial:
+        figure.savefig(partial, format="svg", metadata={"Date": None})
+    return path
 
 
 def _add_notebooks(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -48,7 +48,7 @@ class Learner(ABC):
 
 @dataclass(frozen=True)
 class MLP(Learner):
-    """Linear layers with rectifiers between, forward and backward written out over the axis of tasks.
+    """Linear layers with rectifiers or hyperbolic tangents between, forward and backward written out over the tasks.
 
     Activations are kept feature-major, `(tasks, features, batch)`, so that each layer is one batched matrix product
     whose long side is the batch. The gradient equals autograd's. A layer's weights are its matrix `(out, in)`, then
@@ -56,13 +56,24 @@ class MLP(Learner):
 
     Args:
         sizes: widths from inputs to classes, as in `(2, 32, 32, 4)`.
+        activation: `"relu"`, the rectifier, or `"tanh"`.
+        init_scale: a factor on the initial matrices.
+
+    Raises:
+        ValueError: for a network without layers, an unknown activation, or a factor that is not positive.
 
     References: initial weights as in He et al. (2015) [he2015delving], `N(0, 2 / fan_in)`; biases are zero.
     """
 
     sizes: tuple[int, ...]
+    activation: str = "relu"
+    init_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.activation not in ("relu", "tanh") or not self.init_scale > 0:
+            raise ValueError(
+                f"activation={self.activation!r}, init_scale={self.init_scale}: use relu or tanh, and a factor above 0."
+            )
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(
                 f"sizes={self.sizes} is no network; give at least two widths of 1 or more, as (2, 32, 4)."
@@ -76,7 +87,7 @@ class MLP(Learner):
         pieces = []
         for fan_in, fan_out in self._shapes():
             pieces += [
-                math.sqrt(2 / fan_in) * torch.randn(fan_out * fan_in, generator=generator),
+                self.init_scale * math.sqrt(2 / fan_in) * torch.randn(fan_out * fan_in, generator=generator),
                 torch.zeros(fan_out),
             ]
         return torch.cat(pieces)
@@ -97,10 +108,7 @@ class MLP(Learner):
         for (weight, _), entering in zip(reversed(layers), reversed(hidden), strict=True):
             pieces[:0] = [torch.bmm(delta, entering.transpose(1, 2)).flatten(1), delta.sum(2)]
             if len(pieces) < 2 * len(layers):
-                # the rectifier's own backward: `delta` where the activation was positive, else 0
-                delta = torch.ops.aten.threshold_backward(
-                    torch.bmm(weight.transpose(1, 2), delta), entering, 0
-                )
+                delta = self._backward(torch.bmm(weight.transpose(1, 2), delta), entering)
         return loss, torch.cat(pieces, 1)
 
     def _shapes(self) -> list[tuple[int, int]]:
@@ -116,13 +124,21 @@ class MLP(Learner):
             start = end
         return layers
 
-    @staticmethod
-    def _forward(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
+    def _backward(self, delta: Tensor, activation: Tensor) -> Tensor:
+        """`delta` times the activation function's slope, in terms of its value."""
+        if self.activation == "tanh":
+            return delta * (1 - activation * activation)
+        # the rectifier's own backward: `delta` where the activation was positive, else 0
+        return torch.ops.aten.threshold_backward(delta, activation, 0)
+
+    def _forward(self, layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
         """What enters each layer, and the scores: `(tasks, width, batch)` each."""
         activations = [x.transpose(1, 2)]
         for depth, (weight, bias) in enumerate(layers, start=1):
             scores = torch.baddbmm(bias, weight, activations[-1])
-            activations.append(scores.relu() if depth < len(layers) else scores)
+            if depth < len(layers):
+                scores = scores.relu() if self.activation == "relu" else scores.tanh()
+            activations.append(scores)
         return activations
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +31,8 @@ _INPUTS = {
     "grad_trend": (0.0, 0.5),
     "loss_noise": (0.0, 0.25),
 }
+INPUTS = tuple(_INPUTS)
+"""All that a meta-optimizer may see."""
 _MEMORY_DECAYS = (0.5, 0.8, 0.95, 0.99)
 _LOG_SCALE_LIMIT = 20.0
 
@@ -51,14 +55,24 @@ class MetaOptimizer:
         hidden: units of the hidden layer.
         bound: the largest change of the log scale in one step, in nats; 7 is a factor of 1,097, so that a rate mis-set
             by 10^2 can be put right before the first update is made.
+        inputs: what it sees, names of `INPUTS`. With `("log_lr",)` it is blind to training, and its memory can only
+            count steps.
+
+    Raises:
+        ValueError: for an input that there is not, or none.
     """
 
     hidden: int = 16
     bound: float = 7.0
+    inputs: tuple[str, ...] = INPUTS
+
+    def __post_init__(self) -> None:
+        if not self.inputs or not set(self.inputs) <= set(INPUTS):
+            raise ValueError(f"inputs={self.inputs} must be one or more of {', '.join(INPUTS)}.")
 
     @property
     def num_inputs(self) -> int:
-        return len(_INPUTS) + len(_MEMORY_DECAYS)
+        return len(self.inputs) + len(_MEMORY_DECAYS)
 
     @property
     def num_outputs(self) -> int:
@@ -149,7 +163,7 @@ class LearnedRate(Rate):
         """The change of the log scale `(tasks,)` that the meta-optimizer wants, and its new memory."""
         values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
         inputs = torch.stack(
-            [(values[name] - centre) / spread for name, (centre, spread) in _INPUTS.items()], 1
+            [(values[name] - _INPUTS[name][0]) / _INPUTS[name][1] for name in self.meta_optimizer.inputs], 1
         )
         return self.meta_optimizer(state.theta, inputs, state.memory)
 
@@ -161,6 +175,53 @@ class LearnedRate(Rate):
         return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale, memory=memory)
 
 
+class LearnedScheduleState(NamedTuple):
+    """Meta-parameters `(tasks, 3)`, base rate and steps taken `(tasks,)`."""
+
+    theta: Tensor
+    base_lr: Tensor
+    num_steps: Tensor
+
+
+@dataclass(frozen=True)
+class LearnedSchedule(Rate):
+    """The open-loop rival of the learned rate: warm-up and decay in three meta-parameters, blind to training.
+
+        lr_t = base_lr exp(a) min(1, (t + 1) / exp(b)) (1 + t / 32)^-c,   theta = (a, b, c)
+
+    With `theta` 0 it is `Constant(base_lr)`.
+
+    Args:
+        base_lr: the rate to scale; a number, or `(tasks,)`.
+        theta: `(3,)`, or `(tasks, 3)`.
+    """
+
+    base_lr: float | Tensor
+    theta: Tensor
+
+    def init(self, params: Tensor) -> LearnedScheduleState:
+        theta = self.theta.to(params).expand(len(params), -1)
+        return LearnedScheduleState(theta, per_task(self.base_lr, params), params.new_zeros(len(params)))
+
+    def __call__(
+        self, state: LearnedScheduleState, observation: Observation
+    ) -> tuple[Tensor, LearnedScheduleState]:
+        peak, warm_up, decay = state.theta.unbind(1)
+        risen = ((state.num_steps + 1) * torch.exp(-warm_up)).clamp_max(1)
+        fallen = (1 + state.num_steps / 32) ** -decay
+        lr = state.base_lr * torch.exp(peak) * risen * fallen
+        return lr, state._replace(num_steps=state.num_steps + 1)
+
+
+def rate_of(card: dict[str, Any], theta: Tensor, base_lr: float | Tensor) -> LearnedRate | LearnedSchedule:
+    """The rate that a card's meta-training trained, with meta-parameters `theta` and a base rate."""
+    config = card["config"]
+    if config.get("controller", "network") == "schedule":
+        return LearnedSchedule(base_lr, theta)
+    inputs = tuple(config.get("inputs") or INPUTS)
+    return LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))
+
+
 _WEIGHTS = Path(__file__).parent / "weights"
 
 
@@ -169,10 +230,18 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
 
 
-def save_theta(path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any]) -> None:
-    """Write meta-parameters and their card, whole or not at all."""
+def save_theta(
+    path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any], thetas: Tensor | None = None
+) -> None:
+    """Write meta-parameters and their card, whole or not at all.
+
+    Args:
+        theta: what is deployed, `(theta,)`.
+        thetas: of all meta-seeds, `(meta-seeds, theta)`.
+    """
+    tensors = {"theta": theta.contiguous()} | ({} if thetas is None else {"thetas": thetas.contiguous()})
     with atomic_path(path) as partial:
-        partial.write_bytes(save({"theta": theta.contiguous()}, {"card": json.dumps(card, sort_keys=True)}))
+        partial.write_bytes(save(tensors, {"card": json.dumps(card, sort_keys=True)}))
 
 
 def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
@@ -184,6 +253,20 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     Raises:
         ValueError: when there is no such file, or it is none of ours. Nothing is ever unpickled.
     """
+    with _open(name) as file:
+        return file.get_tensor("theta"), json.loads((file.metadata() or {})["card"])
+
+
+def load_thetas(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
+    """The meta-parameters of all the file's meta-seeds, `(meta-seeds, theta)`, and the card; see `load_theta`."""
+    with _open(name) as file:
+        kept = "thetas" in file.keys()  # noqa: SIM118
+        thetas = file.get_tensor("thetas") if kept else file.get_tensor("theta")[None]
+        return thetas, json.loads((file.metadata() or {})["card"])
+
+
+@contextmanager
+def _open(name: str | os.PathLike[str]) -> Iterator[Any]:
     path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
     if not path.is_file():
         raise ValueError(
@@ -191,7 +274,7 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
         )
     try:
         with safe_open(path, "pt") as file:
-            return file.get_tensor("theta"), json.loads((file.metadata() or {})["card"])
+            yield file
     except (SafetensorError, KeyError, json.JSONDecodeError) as fault:
         raise ValueError(
             f"{path} is no trained meta-optimizer, or is damaged ({fault}); "

@@ -174,16 +174,102 @@ def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes
     return ax
 
 
-def points(x: Tensor, y: Tensor, ax: Axes | None = None, label: str = "") -> Axes:
-    """A data set of two features, a colour for each class.
+def headroom_map(
+    rooms: Mapping[str, Mapping[str, Interval]], groups: Mapping[str, str], ax: Axes | None = None
+) -> Axes:
+    """What re-tuning on the cell itself gains, cell by cell, a mark for each rule; groups stand apart.
 
     Args:
-        x: inputs `(points, 2)`.
+        rooms: by the rule's name, by the cell's, the gain of re-tuning.
+        groups: by the cell's name, the group it belongs to; cells of a group are neighbours.
+    """
+    names = list(groups)
+    places, place = {}, 0.0
+    for before, name in zip([names[0], *names], names, strict=False):
+        place += 1.0 if groups[name] == groups[before] else 1.8
+        places[name] = place
+    ax = ax or plt.subplots(figsize=(WIDTH, 0.6 + 0.2 * place), layout="constrained")[1]
+    ax.axvspan(1 / EQUIVALENCE, EQUIVALENCE, color=_INK, alpha=0.15, lw=0)
+    for (rule, cells), marker in zip(rooms.items(), _MARKERS, strict=False):
+        values = np.array([cells[name] for name in names])
+        y = [places[name] for name in names]
+        reach = np.abs(values[:, 1:].T - values[:, 0])
+        ax.errorbar(
+            values[:, 0], y, xerr=reach, fmt=marker, ms=5, color=COLOURS.get(rule), label=rule, elinewidth=1.5
+        )
+    ax.set(xscale="log", xlabel="times sooner after re-tuning on the cell", ylim=(place + 0.8, 0.2))
+    ax.set_yticks(list(places.values()), names, fontsize=9)
+    _label_ones_twos_and_fives(ax.xaxis)
+    ax.grid(axis="y", visible=False)
+    ax.figure.legend(loc="outside upper center", ncols=len(rooms), handletextpad=0.3)  # type: ignore[call-arg]
+    return ax
+
+
+def profiles(curves: Mapping[str, NDArray], factors: NDArray, ax: Axes | None = None) -> Axes:
+    """Performance profiles: the part of all runs that cross within a factor of the oracle's time.
+
+    Args:
+        curves: by the method's name, parts `(factors,)`.
+    """
+    ax = ax or plt.subplots(figsize=(WIDTH, 3.8), layout="constrained")[1]
+    for (method, curve), style in zip(curves.items(), _styles(), strict=False):
+        ax.plot(factors, curve, style, color=COLOURS.get(method), lw=2, label=method)
+    ax.axvline(1, color=_INK, lw=0.8)
+    ax.set(
+        xscale="log",
+        xlabel="time allowed, over the oracle's",
+        ylabel="runs that have crossed",
+        ylim=(-0.02, 1.04),
+    )
+    _label_ones_twos_and_fives(ax.xaxis)
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
+    ax.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.4)  # type: ignore[call-arg]
+    return ax
+
+
+def _styles() -> list[str]:
+    """Line styles for many curves: those without a colour of their own are told apart by these."""
+    return ["-", "-", "-", "-", "--", "--", "--", ":", ":", ":", "-.", "-.", "-."]
+
+
+def chain(links: Mapping[str, Mapping[str, Interval]], axes: Any = None) -> Any:
+    """How a speed-up comes about, link by link: one panel for each cell, a bar for each link's own factor.
+
+    Args:
+        links: by the cell's name, by the link's, its factor on the speed-up.
+    """
+    names = list(next(iter(links.values())))
+    if axes is None:
+        rows = -(-len(links) // 2)
+        size = (WIDTH, 0.7 + rows * (0.5 + 0.26 * len(names)))
+        axes = plt.subplots(rows, 2, figsize=size, sharey=True, sharex=True, layout="constrained")[1]
+    for ax, (cell, each) in zip(np.ravel(axes), links.items(), strict=False):
+        ax.axvspan(1 / EQUIVALENCE, EQUIVALENCE, color=_INK, alpha=0.15, lw=0)
+        for place, name in enumerate(names):
+            value, low, high = each[name]
+            colour = COLOURS["meta-optimizer"] if place >= len(names) - 3 else COLOURS["SGD"]
+            ax.plot([1, value], [place, place], color=colour, lw=6, alpha=0.5, solid_capstyle="butt")
+            ax.plot([low, high], [place, place], color=colour, lw=1.5)
+        ax.axvline(1, color=_INK, lw=0.8)
+        ax.set(xscale="log", xlabel=f"factor on the speed-up, {cell}", ylim=(len(names) - 0.5, -0.5))
+        ax.set_yticks(range(len(names)), names)
+        _label_ones_twos_and_fives(ax.xaxis)
+        ax.grid(axis="y", visible=False)
+    for ax in np.ravel(axes)[len(links) :]:
+        ax.set_visible(False)
+    return axes
+
+
+def points(x: Tensor, y: Tensor, ax: Axes | None = None, label: str = "") -> Axes:
+    """The first two features of a data set, a colour for each class.
+
+    Args:
+        x: inputs `(points, features)`.
         y: labels `(points,)`.
     """
     ax = ax or plt.subplots(figsize=(WIDTH / 2, WIDTH / 2), layout="constrained")[1]
     for each in y.unique().tolist():
-        ax.plot(*x[y == each].T.numpy(), ".", ms=3, alpha=0.7, color=_CLASSES[each % len(_CLASSES)])
+        ax.plot(*x[y == each, :2].T.numpy(), ".", ms=3, alpha=0.7, color=_CLASSES[each % len(_CLASSES)])
     ax.set(xlabel=f"first feature{label}", ylabel="second feature", aspect="equal")
     return ax
 

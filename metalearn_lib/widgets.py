@@ -93,12 +93,16 @@ def as_image(figure: Any) -> bytes:
     return image.getvalue()
 
 
+_ON_THE_PLANE = ("translate", "scale", "anisotropy", "axis_anisotropy")
+"""shifts whose severities the one slider fits"""
+
+
 def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
     theta = load_theta("sgd")[0] if theta is None else theta
     style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
     family = ipywidgets.Dropdown(
-        options=list(SHIFTS), value="scale", description="shift", style=style["style"]
+        options=_ON_THE_PLANE, value="scale", description="shift", style=style["style"]
     )
     severity = ipywidgets.FloatLogSlider(
         value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style

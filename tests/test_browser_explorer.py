@@ -15,10 +15,9 @@ from torch import Tensor
 from metalearn_lib import web
 from metalearn_lib.evaluate import Cell, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import Instances
-from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.types import Seeds
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import Experiment, instance, programs
+from metalearn_lib.web.experiment import SHOWN, Experiment, instance, programs
 from metalearn_lib.web.generator import javascript
 
 MILD = {"scale": 2.0, "translate": 1.0, "anisotropy": 4.0}
@@ -92,7 +91,7 @@ def settings_of(shift: str, rival: str, seed: int = 0, severity: float | None = 
 
 
 @pytest.mark.parametrize("rival", RIVALS)
-@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("shift", SHOWN)
 def test_the_page_trains_as_torch_does(
     engine_page: Any, experiment: Experiment, shift: str, rival: str
 ) -> None:
@@ -141,7 +140,7 @@ class GivenCell(Cell):
         return self.given._replace(order=self.given.order[:, :num_steps])
 
 
-@pytest.mark.parametrize("shift", SHIFTS)
+@pytest.mark.parametrize("shift", SHOWN)
 def test_the_page_judges_as_the_evaluation_does(engine_page: Any, experiment: Experiment, shift: str) -> None:
     settings = settings_of(shift, "sgd", seed=5)
     bases = {key: 0.3 * experiment.rules[key].base_lr for key in ("meta", "sgd")}

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from metalearn_lib.inner_loop import draw_instances
-from metalearn_lib.learners import MLP, ModuleLearner
+from metalearn_lib.learners import MLP, Batch, ModuleLearner
 from metalearn_lib.types import Seeds
 
 
@@ -15,6 +15,24 @@ def test_the_hand_written_gradient_equals_autograds(instances, learner):
     loss, grad = learner.loss_and_grad(instances.params, batch)
     torch.testing.assert_close(loss, expected, rtol=1e-13, atol=0)
     torch.testing.assert_close(grad, gradient, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_hand_written_gradient_of_every_activation_equals_autograds(activation):
+    learner = MLP((3, 7, 5, 4), activation, init_scale=2.0)
+    generator = torch.Generator().manual_seed(0)
+    params = torch.stack([learner.init(generator) for _ in range(2)]).double().requires_grad_()
+    x = torch.randn(2, 16, 3, generator=generator, dtype=torch.float64)
+    batch = Batch(x, torch.eye(4, dtype=torch.float64)[torch.randint(4, (2, 16), generator=generator)])
+    (expected,) = torch.autograd.grad(learner.loss(params, batch).sum(), params)
+    loss, grad = learner.loss_and_grad(params.detach(), batch)
+    torch.testing.assert_close(loss, learner.loss(params, batch).detach(), rtol=1e-13, atol=0)
+    torch.testing.assert_close(grad, expected, rtol=1e-11, atol=1e-14)
+
+
+def test_the_initial_matrices_are_scaled_and_nothing_else():
+    plain, scaled = (MLP((3, 7, 4), init_scale=s).init(torch.Generator().manual_seed(1)) for s in (1.0, 3.0))
+    torch.testing.assert_close(scaled, 3 * plain)
 
 
 def test_any_module_gives_the_answers_of_the_mlp(instances, learner):
@@ -45,6 +63,8 @@ def test_a_module_with_running_statistics_is_refused():
         ModuleLearner(lambda: nn.BatchNorm1d(2))
 
 
-def test_a_network_of_no_layers_is_refused():
+def test_a_network_of_no_layers_or_an_unknown_activation_is_refused():
     with pytest.raises(ValueError, match=r"sizes=\(2,\) is no network"):
         MLP((2,))
+    with pytest.raises(ValueError, match="use relu or tanh"):
+        MLP((2, 2), "gelu")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from metalearn_lib.shifts import SHIFTS, RandomShift, make_shift
-from metalearn_lib.tasks import Digits, GaussianMixture
+from metalearn_lib.shifts import SHIFTS, RandomShift, Standardised, make_shift
+from metalearn_lib.tasks import BreastCancer, Digits, GaussianMixture, Moons, Spirals, Wine
 from metalearn_lib.types import Seeds
 
 
@@ -38,7 +38,14 @@ def test_digits_are_real_scans_and_training_never_shares_one_with_the_held_out_s
     assert torch.equal(drawn.sum(0), torch.tensor(load_digits().data).float().sum(0))
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+REDRAWN = (
+    "imbalance",
+    "natural_split",
+    "embedding",
+)  # these have no severity at which nothing at all changes
+
+
+@pytest.mark.parametrize("name", [name for name in SHIFTS if name not in REDRAWN])
 def test_a_shift_at_its_identity_changes_nothing(name):
     family = GaussianMixture(num_points=32, num_test=8)
     shifted = make_shift(name, family, SHIFTS[name].identity)
@@ -59,6 +66,127 @@ def test_a_shift_does_to_the_same_points_what_its_name_says():
     torch.testing.assert_close(after("scale", 4.0), 4 * before)
     stretch = torch.linalg.lstsq(before, after("anisotropy", 16.0)).solution
     torch.testing.assert_close(torch.linalg.svdvals(stretch), torch.tensor([[4.0, 0.25]]).expand(4, 2))
+
+
+def shifted(name, severity, count=4):
+    return make_shift(name, GaussianMixture(), severity).stack(Seeds("demo", count))
+
+
+HOME = GaussianMixture().stack(Seeds("demo", 4))
+
+
+def test_rotating_and_embedding_keep_all_distances():
+    for name, severity in (("rotate", 37.0), ("embedding", 9.0)):
+        after = shifted(name, severity).x[0].double()
+        before = HOME.x[0].double()
+        torch.testing.assert_close(
+            torch.cdist(after, after), torch.cdist(before, before), atol=1e-5, rtol=1e-5
+        )
+    turned = shifted("rotate", 90.0).x
+    torch.testing.assert_close((turned * HOME.x).sum(2), torch.zeros(4, 1024), atol=1e-5, rtol=0)
+    assert shifted("embedding", 9.0).x.shape == (4, 1024, 9)
+
+
+def test_standardising_takes_a_stretch_along_the_axes_back_and_a_turned_one_not():
+    def correlation(x):
+        return torch.corrcoef(x[0].T)[0, 1].abs()
+
+    plain = Standardised(GaussianMixture()).stack(Seeds("demo", 1))
+    axes = Standardised(make_shift("axis_anisotropy", GaussianMixture(), 64.0)).stack(Seeds("demo", 1))
+    turned = Standardised(make_shift("anisotropy", GaussianMixture(), 64.0)).stack(Seeds("demo", 1))
+    torch.testing.assert_close(axes.x, plain.x, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(plain.x.std(1), torch.ones(1, 2))
+    assert correlation(turned.x) > 0.9 > correlation(plain.x)
+
+
+def test_nuisance_features_are_noise_beside_the_points_as_they_were():
+    after = shifted("nuisance", 3.0)
+    assert torch.equal(after.x[..., :2], HOME.x)
+    assert after.x[..., 2:].std() == pytest.approx(1, abs=0.02)
+    assert not torch.equal(after.x[:, :512, 2:], after.x_test[..., 2:])
+
+
+def test_label_noise_changes_its_share_of_training_labels_to_others_and_no_held_out_one():
+    after = shifted("label_noise", 0.3)
+    wrong = after.y != HOME.y
+    assert wrong.float().mean() == pytest.approx(0.3, abs=0.03)
+    steps = ((after.y - HOME.y) % 4)[wrong]
+    assert torch.bincount(steps)[1:].float().div(len(steps)).tolist() == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert torch.equal(after.y_test, HOME.y_test)
+    following = shifted("class_noise", 0.3)
+    assert set(((following.y - HOME.y) % 4).unique().tolist()) == {0, 1}
+    assert torch.equal(following.y_test, HOME.y_test)
+
+
+def test_corruption_replaces_its_share_of_features_by_noise():
+    after = shifted("corruption", 0.4)
+    lost = after.x != HOME.x
+    assert lost.float().mean() == pytest.approx(0.4, abs=0.02)
+    assert after.x[lost].std() == pytest.approx(1, abs=0.05)
+
+
+def test_imbalance_gives_the_first_class_its_share_and_never_a_point_twice():
+    after = shifted("imbalance", 0.9, count=2)
+    for y, total in ((after.y, 1024), (after.y_test, 512)):
+        assert y.shape == (2, total)
+        assert (y == 0).sum(1).tolist() == [round(0.9 * total)] * 2
+    assert len(torch.cat([after.x[0], after.x_test[0]]).unique(dim=0)) == 1536
+
+
+def test_overlap_widens_blobs_in_task_as_units_and_classes_are_as_many_as_asked():
+    family = GaussianMixture(num_classes=2, blobs=1)
+    plain, wide = (
+        make_shift("overlap", family, s).sample(torch.Generator().manual_seed(3)) for s in (1.0, 3.0)
+    )
+    spread = [task.x[task.y == 0].std(0) for task in (plain, wide)]
+    torch.testing.assert_close(spread[1], 3 * spread[0])
+    torch.testing.assert_close(wide.x[wide.y == 1].mean(0), plain.x[plain.y == 1].mean(0), atol=0.2, rtol=0.1)
+    assert shifted("num_classes", 7.0).y.unique().tolist() == list(range(7))
+
+
+def test_a_natural_split_trains_above_the_divide_with_the_scale_of_what_lies_below():
+    after = make_shift("natural_split", BreastCancer(), 0.5)
+    task = after.sample(torch.Generator().manual_seed(0))
+    x, _ = BreastCancer().rows()
+    feature = x[:, x.var(0).argmax()]
+    above = feature > feature.quantile(0.5)
+    count = int(above.sum())
+    assert len(task.y) + len(task.y_test) == count
+    assert len(task.y) == after.num_points == count - count // 3
+    expected = (x[above] - x[~above].mean(0)) / x[~above].std(0)
+    torch.testing.assert_close(
+        torch.cat([task.x, task.x_test]).double().sum(0), expected.double().sum(0), atol=1e-2, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "family", [Moons(), Spirals(), BreastCancer(), Wine()], ids=lambda f: type(f).__name__
+)
+def test_every_family_is_standardised_and_has_all_its_classes(family):
+    task = family.stack(Seeds("demo", 60))
+    assert task.x.shape[1:] == (family.num_points, family.num_features)
+    assert task.x.mean((0, 1)).abs().max() < 0.1
+    assert task.x.std() == pytest.approx(1, abs=0.05)
+    assert task.y.unique().tolist() == list(range(family.num_classes))
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "family", "message"),
+    [
+        ("nuisance", 2.5, GaussianMixture(), "is a count .* use a whole number"),
+        ("embedding", 8.0, Digits(), "less than the 64 features"),
+        ("overlap", 2.0, Digits(), "changes how a GaussianMixture is drawn, and this is Digits"),
+        (
+            "natural_split",
+            0.5,
+            GaussianMixture(),
+            "a natural split is one of real data, and this is GaussianMixture",
+        ),
+    ],
+)
+def test_a_shift_that_means_nothing_here_is_refused_with_the_remedy(name, severity, family, message):
+    with pytest.raises(ValueError, match=message):
+        make_shift(name, family, severity).sample(torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from metalearn_lib.evaluate import set_target
-from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts import make_shift
 from metalearn_lib.tasks import Digits, GaussianMixture
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import GRID, Experiment, Record, Replay, instance, programs
+from metalearn_lib.web.experiment import GRID, SHOWN, Experiment, Record, Replay, instance, programs
 from metalearn_lib.web.explorer import TorchEngine
 
 SETTINGS = {"shift": "scale", "severity": 2.0, "seed": 3, "rival": "adam", "rate": 1.0}
@@ -94,7 +94,7 @@ def test_replayed_numbers_give_the_recorded_instance(experiment: Experiment) -> 
     torch.testing.assert_close(found.params.float(), expected.params)
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experiment) -> None:
     with Record() as record:
         make_shift(name, GaussianMixture(), 2.0).sample(Seeds("demo", 1).generator(0, "data"))

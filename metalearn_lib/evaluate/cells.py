@@ -20,6 +20,8 @@ class Cell:
         family: the tasks, already shifted.
         hidden: widths of the learner's hidden layers.
         batch_size: points in a minibatch.
+        activation: of the learner's hidden layers.
+        init_scale: a factor on the learner's initial matrices.
         horizon: steps of a usual training run; the reference runs four times as long.
         delta: the threshold, as the part of the learnable loss that is left.
         base_lr_factor: how wrong the base rate is that every method brings along.
@@ -29,13 +31,16 @@ class Cell:
     family: TaskFamily
     hidden: tuple[int, ...] = (32, 32)
     batch_size: int = 128
+    activation: str = "relu"
+    init_scale: float = 1.0
     horizon: int = 128
     delta: float = 0.10
     base_lr_factor: float = 1.0
 
     @property
     def learner(self) -> MLP:
-        return MLP((self.family.num_features, *self.hidden, self.family.num_classes))
+        sizes = (self.family.num_features, *self.hidden, self.family.num_classes)
+        return MLP(sizes, self.activation, self.init_scale)
 
     @property
     def steps_per_epoch(self) -> float:

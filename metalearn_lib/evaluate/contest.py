@@ -30,11 +30,12 @@ _DECIDES = (
     "types.py",
     "trees.py",
     "tasks.py",
-    "shifts.py",
+    "shifts",
     "learners.py",
     "monitor.py",
     "directions.py",
     "rates.py",
+    "packaged.py",
     "meta_optimizers.py",
     "inner_loop.py",
     "evaluate/cells.py",
@@ -66,6 +67,9 @@ UNITS = {
 """What each column holds."""
 
 
+Methods = Mapping[str, Recipe | Sequence[Recipe]]
+
+
 class CellResult(NamedTuple):
     """One cell's outcomes, method by method, on the same instances."""
 
@@ -86,7 +90,7 @@ class CellResult(NamedTuple):
 
 def evaluate(
     cells: Sequence[Cell],
-    methods: Mapping[str, Recipe | Sequence[Recipe]],
+    methods: Methods | Callable[[Cell], Methods],
     score_seeds: Seeds,
     tune_seeds: Seeds,
     store: str | os.PathLike[str] | None = None,
@@ -100,7 +104,7 @@ def evaluate(
 
     Args:
         cells: with names of their own.
-        methods: by name; a sequence is one method's meta-seeds.
+        methods: by name; a sequence is one method's meta-seeds. A function says who meets in each cell.
         score_seeds: instances that score.
         tune_seeds: instances that tune.
         store: a Parquet file; parts are kept beside it while the contest runs.
@@ -122,7 +126,7 @@ def evaluate(
     jobs = [
         _Job(cell, name, -1 if isinstance(recipes, Recipe) else meta_seed, recipe, score_seeds, tune_seeds)
         for cell in cells
-        for name, recipes in methods.items()
+        for name, recipes in (methods(cell) if callable(methods) else methods).items()
         for meta_seed, recipe in enumerate([recipes] if isinstance(recipes, Recipe) else recipes)
     ]
     kept = Store(store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from metalearn_lib.directions import Direction
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.tuning import search
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizers import rate_of
 from metalearn_lib.rates import Constant, Rate
 from metalearn_lib.types import Seeds
 
@@ -120,14 +120,14 @@ class Learn(Recipe):
         direction: what the rate scales.
         theta: meta-parameters `(theta,)`.
         base: how the base rate was tuned.
-        meta_optimizer: the network that theta belongs to.
+        config: settings of its meta-training that say what theta is; see `rate_of`.
         base_lr_factor: a factor on the base rate, to set it wrong.
     """
 
     direction: Direction
     theta: Tensor
     base: Tune
-    meta_optimizer: MetaOptimizer = MetaOptimizer()
+    config: Mapping[str, Any] = field(default_factory=lambda: {"hidden": 16})
     base_lr_factor: float = 1.0
 
     @property
@@ -139,4 +139,4 @@ class Learn(Recipe):
 
     def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
         base_lr = numbers["lr"] * self.base_lr_factor * cell.base_lr_factor
-        return Method(self.direction, LearnedRate(base_lr, self.theta, self.meta_optimizer))
+        return Method(self.direction, rate_of({"config": self.config}, self.theta, base_lr))

@@ -20,7 +20,7 @@ from metalearn_lib.gradient_estimators import (
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.learners import MLP
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizers import INPUTS, LearnedRate, LearnedSchedule, MetaOptimizer
 from metalearn_lib.shifts import RandomShift
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
@@ -29,6 +29,7 @@ BASE_LR = {"sgd": 1.0, "momentum": 0.1, "adam": 10**-1.25}
 """Where each direction's base rates are centred: the constant rate tuned on task A for SGD and Adam. Momentum's is a
 quarter decade below its tuned one, which the decades around the centre cover."""
 
+CONTROLLERS = ("network", "schedule")
 ESTIMATORS = ("es", "pes", "backprop", "reinforce")
 
 _HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
@@ -74,6 +75,8 @@ class MetaTrainConfig:
         outer_lr: Adam's rate on theta at the start; it falls to a twentieth along a cosine.
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
+        inputs: what the meta-optimizer sees, names of `INPUTS`; `None` is all of them.
+        controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         compile_step: whether torch.compile makes the inner step faster, after a minute's work; for one set-up and
             ES alone.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
@@ -98,12 +101,25 @@ class MetaTrainConfig:
     outer_lr: float = 0.1
     sigma: float = 0.1
     hidden: int = 16
+    inputs: tuple[str, ...] | None = None
+    controller: str = "network"
     compile_step: bool = False
     max_nonfinite: float = 0.75
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
+        if self.inputs is not None:
+            object.__setattr__(self, "inputs", tuple(self.inputs))
+        if self.controller not in CONTROLLERS:
+            raise ValueError(
+                f"controller={self.controller!r} is unknown; use one of {', '.join(CONTROLLERS)}."
+            )
+        if self.controller == "schedule" and (self.estimator == "reinforce" or self.inputs is not None):
+            raise ValueError(
+                "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use es, "
+                "pes or backprop."
+            )
         if self.direction not in (*DIRECTIONS, "all"):
             raise ValueError(
                 f"direction={self.direction!r} is unknown; use one of {', '.join(DIRECTIONS)}, all."
@@ -148,6 +164,7 @@ class MetaTrainConfig:
             raise ValueError(
                 "compile_step=True needs one set-up, and es or pes; drop vary_setup or compile_step."
             )
+        MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)  # refuses unknown inputs
         RandomShift(GaussianMixture(), self.families)  # refuses unknown families
 
     @property
@@ -174,8 +191,17 @@ class MetaTrainConfig:
 
     def loop(self, base_lr: float | Tensor, theta: Tensor, direction: str | None = None) -> InnerLoop:
         """The inner loop of the set-up that does not vary."""
-        rate = LearnedRate(base_lr, theta, MetaOptimizer(self.hidden))
-        return InnerLoop(self.learner, rate, DIRECTIONS[direction or self.directions[0]])
+        return InnerLoop(self.learner, self.rate(base_lr, theta), DIRECTIONS[direction or self.directions[0]])
+
+    @property
+    def meta_optimizer(self) -> MetaOptimizer:
+        return MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)
+
+    def rate(self, base_lr: float | Tensor, theta: Tensor) -> LearnedRate | LearnedSchedule:
+        """The rate that is trained."""
+        if self.controller == "schedule":
+            return LearnedSchedule(base_lr, theta)
+        return LearnedRate(base_lr, theta, self.meta_optimizer)
 
     def make_estimator(self) -> Estimator:
         match self.estimator:
@@ -190,7 +216,9 @@ class MetaTrainConfig:
 
     def init_theta(self) -> Tensor:
         """Meta-parameters before the first outer step; they depend on the meta-seed alone."""
-        return MetaOptimizer(self.hidden).init_theta(self.generator(0, 0))
+        if self.controller == "schedule":
+            return torch.zeros(3)
+        return self.meta_optimizer.init_theta(self.generator(0, 0))
 
     def generator(self, outer_step: int, chunk: int) -> Generator:
         """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
@@ -219,7 +247,7 @@ class MetaTrainConfig:
         block = (self.outer_steps + 1) * self.num_tasks
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         learner = self._learner(set_up.hidden)
-        rate = LearnedRate(self.centre(set_up.direction), torch.zeros(1), MetaOptimizer(self.hidden))
+        rate = self.rate(self.centre(set_up.direction), torch.zeros(1))
         kind = CompiledLoop if self.compile_step else InnerLoop
         loop = kind(learner, rate, DIRECTIONS[set_up.direction])
 

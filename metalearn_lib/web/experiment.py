@@ -39,6 +39,8 @@ _STOPS = {
     "translate": [0.0, *(2.0**power for power in range(-2, 7))],
     "anisotropy": [2.0**power for power in range(13)],
 }
+SHOWN = tuple(_STOPS)
+"""Shifts that the explorer offers."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
     one = torch.ones(1, dtype=torch.float64)
 
     example = None
-    for name in SHIFTS:
+    for name in SHOWN:
         with float64(), Record() as record:
             example = _draw(experiment, experiment.cell(name, SHIFTS[name].identity))
         draws[name] = record.draws

@@ -1,0 +1,365 @@
+"""What was registered before meta-training, and the verdicts that are computed from it and from nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from metalearn_lib import tasks
+from metalearn_lib.directions import Gradient
+from metalearn_lib.evaluate.cells import Cell, home_cell
+from metalearn_lib.evaluate.contest import CellResult, Methods, by_cell, evaluate
+from metalearn_lib.evaluate.contestants import RIVALS, contestant
+from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
+from metalearn_lib.meta_optimizers import MetaOptimizer, load_thetas
+from metalearn_lib.shifts import Standardised, make_shift
+from metalearn_lib.statistics import (
+    EQUIVALENCE,
+    Interval,
+    equivalent_p,
+    faster_p,
+    headroom_interval,
+    holm,
+    restricted_speedup,
+)
+from metalearn_lib.types import Seeds
+
+PREREGISTRATION = Path(__file__).with_name("preregistration.toml")
+
+FAMILIES: dict[str, tasks.TaskFamily] = {
+    "mixture": tasks.GaussianMixture(),
+    "moons": tasks.Moons(),
+    "spirals": tasks.Spirals(),
+    "digits": tasks.Digits(),
+    "breast_cancer": tasks.BreastCancer(),
+    "wine": tasks.Wine(),
+}
+"""Task families that a registration may name; `mixture` is task A's."""
+
+LEVEL = 0.025
+MAP = "map"
+"""The group of cells that only show the head-room."""
+GEOMETRIC = ("translate", "scale", "anisotropy")
+
+
+class Hypothesis(NamedTuple):
+    """A claim on the mean log speed-up over the cells of some groups."""
+
+    name: str
+    claim: str
+    method: str
+    baselines: list[str]
+    """it must hold against each"""
+    groups: list[str]
+    asks: Literal["better", "no worse", "equivalent"]
+    prior: str
+    captures: float | None = None
+    """the head-room that must be captured besides"""
+
+
+class Registration(NamedTuple):
+    """The whole of a registration."""
+
+    cells: dict[str, Cell]
+    groups: dict[str, str]
+    """by the cell's name"""
+    tiers: dict[str, str]
+    methods: list[str]
+    map_methods: list[str]
+    """who meets in the cells of the head-room map"""
+    training: dict[str, dict[str, Any]]
+    """by the learned contestant's name, the settings of its meta-training"""
+    hypotheses: list[Hypothesis]
+    score_seeds: Seeds
+    tune_seeds: Seeds
+    meta_seeds: int
+    sha256: str
+    whole: bool = True
+    """false for a part of it, from which no verdict may be drawn"""
+
+    def part(
+        self,
+        cells: Sequence[str],
+        num_instances: int,
+        num_tuning: int,
+        meta_seeds: int,
+        methods: Sequence[str] | None = None,
+    ) -> Registration:
+        """Some cells, fewer instances, perhaps fewer methods: enough to see that all works. The whole is itself.
+
+        Args:
+            cells: names; none is all of them.
+
+        Raises:
+            ValueError: for a cell that is not registered.
+        """
+        if unknown := set(cells) - set(self.cells):
+            raise ValueError(
+                f"cells {sorted(unknown)} are not registered; there are {', '.join(self.cells)}."
+            )
+        sizes = (num_instances, num_tuning, meta_seeds)
+        if not cells and sizes == (len(self.score_seeds), len(self.tune_seeds), self.meta_seeds):
+            return self
+        kept = cells or list(self.cells)
+        return self._replace(
+            cells={name: self.cells[name] for name in kept},
+            groups={name: self.groups[name] for name in kept},
+            methods=[name for name in self.methods if methods is None or name in methods],
+            score_seeds=Seeds("score", num_instances, self.score_seeds.start),
+            tune_seeds=Seeds("tune", num_tuning, self.tune_seeds.start),
+            meta_seeds=meta_seeds,
+            whole=False,
+        )
+
+    def in_groups(self, *groups: str) -> list[str]:
+        """Names of the cells of some groups, in order."""
+        return [name for name, group in self.groups.items() if group in groups]
+
+
+def read_registration(path: str | os.PathLike[str] = PREREGISTRATION) -> Registration:
+    """The registration in a TOML file, with the SHA-256 of its bytes.
+
+    Raises:
+        ValueError: for a cell, or a hypothesis on a group, that there is not.
+    """
+    content = Path(path).read_bytes()
+    facts = tomllib.loads(content.decode())
+    cells = {each["name"]: make_cell(each) for each in facts["cells"]}
+    groups = {each["name"]: each["group"] for each in facts["cells"]}
+    hypotheses = [Hypothesis(**each) for each in facts["hypotheses"]]
+    for each in hypotheses:
+        if unknown := set(each.groups) - set(groups.values()):
+            raise ValueError(f"{each.name} is on groups {sorted(unknown)}, of which no cell is registered.")
+    seeds = facts["seeds"]
+    return Registration(
+        cells,
+        groups,
+        {each["name"]: each["tier"] for each in facts["cells"]},
+        facts["contest"]["methods"],
+        facts["contest"]["map"],
+        facts["training"],
+        hypotheses,
+        Seeds("score", **seeds["score"]),
+        Seeds("tune", **seeds["tune"]),
+        seeds["meta_seeds"],
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def make_cell(facts: Mapping[str, Any]) -> Cell:
+    """The cell that a registration describes: a family, perhaps shifted, perhaps standardised on its own points, and
+    what differs in the learner's set-up.
+
+    Raises:
+        ValueError: for a family, shift or setting that there is not.
+    """
+    setting: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+    }
+    name, family = setting.pop("name"), setting.pop("family", "mixture")
+    if family not in FAMILIES:
+        raise ValueError(f"cell {name!r}: family {family!r} is unknown; use one of {', '.join(FAMILIES)}.")
+    made = FAMILIES[family]
+    if "shift" in setting:
+        made = make_shift(setting.pop("shift"), made, setting.pop("severity"))
+    if setting.pop("standardised", False):
+        made = Standardised(made)
+    for label in ("group", "tier"):
+        setting.pop(label, None)
+    try:
+        return replace(home_cell(), name=name, family=made, **setting)
+    except TypeError as fault:
+        raise ValueError(f"cell {name!r} has a setting that there is not: {fault}.") from fault
+
+
+def judge(
+    registration: Registration, results: Mapping[str, CellResult], labels: Mapping[str, str]
+) -> pd.DataFrame:
+    """The verdict on every hypothesis, from the data alone.
+
+    A hypothesis is on the mean over its cells of the log speed-up, cells being fixed by the registration; meta-seeds
+    and instances are drawn anew, each jointly over all cells. Against several baselines the weakest comparison counts
+    (an intersection-union test, which needs no correction). p-values are one-sided, and Holm's over all hypotheses.
+
+    Args:
+        labels: what `results` call each registered method.
+
+    Returns:
+        A row for each hypothesis: claim, prior, the weakest baseline, speed-up with its 95 % interval, head-room
+        captured, p-value, Holm's, and the verdict: supported, refuted (the opposite is significant by itself) or
+        undecided.
+    """
+    rows = [_test(each, registration, results, labels) for each in registration.hypotheses]
+    table = pd.DataFrame(rows).set_index("hypothesis")
+    table["p (Holm)"] = holm(table["p"].to_numpy())
+    table["verdict"] = [
+        "supported" if p <= LEVEL else "refuted" if refuted else "undecided"
+        for p, refuted in zip(table["p (Holm)"], table.pop("refuted"), strict=True)
+    ]
+    return table
+
+
+def _test(
+    hypothesis: Hypothesis,
+    registration: Registration,
+    results: Mapping[str, CellResult],
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    cells = [results[name] for name in registration.in_groups(*hypothesis.groups)]
+
+    def times(name: str) -> NDArray:
+        return geometric_mean([cell.outcomes[labels[name]].steps for cell in cells])
+
+    method = times(hypothesis.method)
+    found = []
+    for name in hypothesis.baselines:
+        baseline = times(name)
+        speedup = restricted_speedup(baseline, method)
+        match hypothesis.asks:
+            case "better":
+                p, refuted = faster_p(baseline, method, EQUIVALENCE), speedup.high < EQUIVALENCE
+            case "no worse":
+                p, refuted = faster_p(baseline, method, 1 / EQUIVALENCE), speedup.high < 1 / EQUIVALENCE
+            case "equivalent":
+                p = equivalent_p(baseline, method)
+                refuted = speedup.low > EQUIVALENCE or speedup.high < 1 / EQUIVALENCE
+        found.append((p, labels[name], speedup, refuted))
+    p, weakest, speedup, refuted = max(found, key=lambda each: each[0])
+    captured: Interval | None = None
+    if hypothesis.captures is not None:
+        captured = headroom_interval(times(hypothesis.baselines[0]), method, times("sgd@B"))
+        p = p if captured.low > hypothesis.captures else max(p, 1.0)
+        refuted = refuted or captured.high < hypothesis.captures
+    return {
+        "hypothesis": hypothesis.name,
+        "claim": hypothesis.claim,
+        "prior": hypothesis.prior,
+        "against": weakest,
+        "speed-up": str(speedup),
+        "captured": "–" if captured is None else str(captured),
+        "p": p,
+        "refuted": refuted,
+    }
+
+
+def geometric_mean(times: list[NDArray]) -> NDArray:
+    """Over cells, instance by instance: `exp mean log T`."""
+    return np.exp(np.mean([np.log(each) for each in times], axis=0))
+
+
+class TrapSprung(AssertionError):
+    """A check of the protocol failed, so that no number of the contest may be believed."""
+
+
+PLACEBO, LEFT_OUT = "placebo", "left-out"
+
+
+def hold(
+    registration: Registration,
+    store: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Hold the registered contest, or go on with it, and spring no trap.
+
+    Returns:
+        The table of `evaluate`, and what it calls each registered name, the placebo and the left-out ones.
+
+    Raises:
+        TrapSprung: see `contestants` and `check_traps`.
+    """
+    meet, labels = contestants(registration)
+    seeds = registration.score_seeds, registration.tune_seeds
+    table = evaluate(list(registration.cells.values()), meet, *seeds, store, workers, progress)
+    check_traps(registration, table, labels)
+    return table, labels
+
+
+def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], dict[str, str]]:
+    """Who meets in each cell, and what results call each registered name.
+
+    Beside the registered methods stand the placebo, an untrained meta-optimizer; and in a cell of a shift that one
+    meta-training left out, the meta-optimizer of that training. In the cells of the head-room map only its few rules
+    meet.
+
+    Raises:
+        TrapSprung: when a learned contestant was trained before, or under another, registration.
+    """
+    for name in registration.training:
+        if load_thetas(name)[1].get("registration") != registration.sha256:
+            raise TrapSprung(
+                f"{name!r} was not trained under the registration {registration.sha256[:16]}; train it again with "
+                f"`python -m metalearn_lib train --registered {name}`."
+            )
+
+    def named(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
+        label, recipes = contestant(name)
+        return label, recipes if isinstance(recipes, Recipe) else recipes[: registration.meta_seeds]
+
+    everyone = {name: named(name) for name in registration.methods}
+    labels = {name: label for name, (label, _) in everyone.items()} | {
+        PLACEBO: "untrained meta-optimizer",
+        LEFT_OUT: "meta-optimizer, family left out",
+    }
+    untrained = Learn(
+        Gradient(),
+        MetaOptimizer().init_theta(torch.Generator().manual_seed(0)),
+        Tune(RIVALS["sgd"][1], home_cell()),
+    )
+    left_out = {shift: named(f"meta:sgd_without_{shift}")[1] for shift in GEOMETRIC}
+
+    def meet(cell: Cell) -> Methods:
+        if registration.groups[cell.name] == MAP:
+            return dict(everyone[name] for name in registration.map_methods)
+        shift = cell.name.split()[0]
+        more = {labels[LEFT_OUT]: left_out[shift]} if registration.groups[cell.name] == "geometric" else {}
+        return dict(everyone.values()) | {labels[PLACEBO]: untrained} | more
+
+    return meet, labels
+
+
+def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping[str, str]) -> None:
+    """The protocol's traps, each a check on the contest's table; a part of a contest is spared what chance decides.
+
+    Raises:
+        TrapSprung: for a threshold that the prior passes, or that nobody reaches; a placebo that is not SGD, bit for
+            bit; a harness that cannot see clipping win where it must; a win in a null cell that is larger than at home.
+    """
+    passed = table[(table.threshold >= table.prior_loss) | (table.threshold <= table.reference_loss)]
+    if len(passed):
+        raise TrapSprung(
+            f"{len(passed)} thresholds do not lie between reference and prior, first in {passed.cell.iloc[0]}."
+        )
+    results = by_cell(table)
+    sgd, meta = labels["sgd"], labels["meta"]
+    for name, result in results.items():
+        if max(outcome.crossed.mean() for outcome in result.outcomes.values()) < 0.9:
+            raise TrapSprung(
+                f"cell {name!r}: no method crosses on nine in ten instances, so nobody reaches the threshold."
+            )
+        placebo = result.outcomes.get(labels[PLACEBO])
+        if placebo is not None and not np.array_equal(placebo.steps, result.outcomes[sgd].steps):
+            raise TrapSprung(f"cell {name!r}: the untrained meta-optimizer is not SGD, bit for bit.")
+    if not registration.whole:
+        return
+    clipping = results["scale 4"].speedup(labels["clip@mixture"], sgd)
+    if clipping.low <= 1:
+        raise TrapSprung(
+            f"clipping on scale 4 is {clipping} times as fast as SGD, and it must be seen to win."
+        )
+    home = results["task A"].speedup(meta, sgd)
+    for name in registration.in_groups("null"):
+        if (won := results[name].speedup(meta, sgd)).low > home.high:
+            raise TrapSprung(
+                f"the null cell {name!r} shows a speed-up of {won}, above {home} at home: a bug?"
+            )
