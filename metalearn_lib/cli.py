@@ -145,7 +145,8 @@ def _run_train(arguments: argparse.Namespace) -> int:
         registered, more = _registered(arguments.registered)
         first_seed = {"seed": min(map(int, card["validation_loss"]))} | registered
         config = MetaTrainConfig(**card["config"] | first_seed | chosen)
-        num_seeds = arguments.seeds or more.pop("meta_seeds", len(card["validation_loss"]))
+        num_seeds = more.pop("meta_seeds", len(card["validation_loss"]))
+        num_seeds = num_seeds if arguments.seeds is None else arguments.seeds
         best, every = meta_train_best(
             config,
             num_seeds,

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer, load_theta, save_theta, shipped
+from metalearn_lib.meta_optimizers import (
+    INPUTS,
+    LearnedRate,
+    LearnedSchedule,
+    MetaOptimizer,
+    load_theta,
+    load_thetas,
+    rate_of,
+    save_theta,
+    shipped,
+)
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
@@ -152,3 +162,35 @@ def test_a_shipped_meta_optimizer_fits_its_card(name):
     assert theta.shape == (MetaOptimizer(config.hidden).num_theta,)
     assert card["validation_loss"][str(config.seed)] == min(card["validation_loss"].values())
     assert card["gradient_evaluations_all_seeds"] >= card["gradient_evaluations"]
+
+
+def test_a_blind_meta_optimizer_gives_one_schedule_to_all_tasks_and_a_seeing_one_does_not(instances, learner):
+    for inputs, same in ((("log_lr",), True), (INPUTS, False)):
+        network = MetaOptimizer(4, inputs=inputs)
+        theta = 0.3 * torch.randn(network.num_theta, generator=torch.Generator().manual_seed(0))
+        loop = InnerLoop(learner, LearnedRate(0.1, theta.double(), network))
+        lrs = loop.unroll(instances)[1].lr
+        assert bool((lrs - lrs[:1]).abs().max() < 1e-12) == same
+
+
+def test_a_schedule_is_trained_by_the_same_outer_loop_and_its_card_rebuilds_it(tmp_path):
+    config = MetaTrainConfig(
+        controller="schedule", base_lr_decades=0.0, num_tasks=4, horizon=8, outer_steps=2
+    )
+    trained = meta_train(config, progress=False)
+    assert trained.theta.shape == (3,)
+    assert (trained.theta != 0).all()
+    thetas = torch.stack([trained.theta, torch.zeros(3)])
+    save_theta(tmp_path / "schedule.safetensors", trained.theta, trained.card, thetas)
+    theta, card = load_theta(tmp_path / "schedule.safetensors")
+    assert rate_of(card, theta, 0.5) == LearnedSchedule(0.5, theta)
+    assert torch.equal(load_thetas(tmp_path / "schedule.safetensors")[0], thetas)
+    with pytest.raises(ValueError, match="sees nothing"):
+        MetaTrainConfig(controller="schedule", estimator="reinforce")
+
+
+def test_an_unknown_input_or_controller_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="must be one or more of log_lr, log_loss"):
+        MetaTrainConfig(inputs=("loss",))
+    with pytest.raises(ValueError, match="use one of network, schedule"):
+        MetaTrainConfig(controller="oracle")

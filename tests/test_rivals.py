@@ -24,6 +24,7 @@ from metalearn_lib.directions import (
 )
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.learners import MLP, Batch
+from metalearn_lib.meta_optimizers import LearnedSchedule
 from metalearn_lib.rates import Constant, Cosine, Hypergradient, Polyak, Schedule, StepDecay
 from metalearn_lib.trees import leaves, take
 
@@ -266,3 +267,19 @@ def test_a_cosine_ends_at_zero_and_stays_there():
         seen.append(lr.item())
     expected = [(1 + math.cos(math.pi * min(t / 4, 1))) / 2 for t in range(6)]
     assert seen == pytest.approx(expected, abs=1e-7)
+
+
+def test_an_untrained_schedule_is_the_constant_rate_and_a_trained_one_its_formula():
+    torch.testing.assert_close(
+        ours(Gradient(), LearnedSchedule(0.1, torch.zeros(3))),
+        ours(Gradient(), Constant(0.1)),
+        rtol=0,
+        atol=0,
+    )
+    rate, seen = LearnedSchedule(0.5, torch.tensor([0.3, math.log(4), 0.7])), []
+    state = rate.init(torch.zeros(1, 2))
+    for _ in range(6):
+        lr, state = rate(state, None)
+        seen.append(lr.item())
+    expected = [0.5 * math.exp(0.3) * min(1, (t + 1) / 4) * (1 + t / 32) ** -0.7 for t in range(6)]
+    assert seen == pytest.approx(expected, rel=1e-5)
