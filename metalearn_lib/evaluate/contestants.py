@@ -76,7 +76,8 @@ LEARNING_RATE_FREE = ("prodigy", "dog", "dadapt")
 """Rivals that claim to need no tuning: by their plain name they run at their packages' defaults."""
 
 LEARNED = {
-    "meta": ("meta-optimizer", "sgd", "sgd_multi"),
+    "meta": ("meta-optimizer", "sgd", "sgd"),
+    "meta-multi": ("meta-optimizer, many families", "sgd", "sgd_multi"),
     "meta-momentum": ("meta-optimizer on momentum", "momentum", "momentum_multi"),
     "meta-adam": ("meta-optimizer on Adam", "adam", "adam_multi"),
     "schedule": ("learned schedule", "sgd", "schedule"),

@@ -5,6 +5,7 @@ from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.outer_loop import (
     MetaTrainingFailed,
     Trained,
+    deployed,
     mean_estimate,
     meta_train,
     meta_train_best,
@@ -20,6 +21,7 @@ __all__ = [
     "MetaTrainingFailed",
     "Trained",
     "WorkerFailed",
+    "deployed",
     "mean_estimate",
     "meta_train",
     "meta_train_best",

@@ -387,10 +387,16 @@ def meta_train_best(
         with ProcessPoolExecutor(min(workers, num_seeds), get_context("spawn"), leave_with_parent) as pool:
             tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
             trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
-    losses = [validation_loss(config, run.theta) for run in trained]
-    best = trained[min(range(num_seeds), key=losses.__getitem__)]
-    card = best.card | {
-        "validation_loss": {str(each.seed): loss for each, loss in zip(configs, losses, strict=True)},
-        "gradient_evaluations_all_seeds": sum(run.card["gradient_evaluations"] for run in trained),
-    }
-    return best._replace(card=card), trained
+    validated = [
+        run._replace(card=run.card | {"validation_loss": {str(each.seed): validation_loss(each, run.theta)}})
+        for each, run in zip(configs, trained, strict=True)
+    ]
+    return deployed(validated), validated
+
+
+def deployed(trained: Sequence[Trained]) -> Trained:
+    """The best meta-seed on validation tasks; its card names every seed's loss, and counts what all of them cost."""
+    losses = {seed: loss for run in trained for seed, loss in run.card["validation_loss"].items()}
+    best = trained[min(range(len(trained)), key=list(losses.values()).__getitem__)]
+    cost = sum(run.card["gradient_evaluations"] for run in trained)
+    return best._replace(card=best.card | {"validation_loss": losses, "gradient_evaluations_all_seeds": cost})
