@@ -102,6 +102,15 @@ class MetaOptimizer:
             write
         )
 
+    def shuffle_inputs(self, theta: Tensor, generator: Generator) -> Tensor:
+        """`theta` with the inputs dealt out anew: the same network, each weight of which meets a wrong input."""
+        inner, bias, outer, linear, offset = self._split(theta)
+        order = torch.arange(self.num_inputs)
+        order[: len(self.inputs)] = torch.randperm(len(self.inputs), generator=generator)
+        return torch.cat(
+            [piece.flatten() for piece in (inner[:, order], bias, outer, linear[:, order], offset)]
+        )
+
     def _shapes(self) -> list[tuple[int, int]]:
         inputs, outputs = self.num_inputs, self.num_outputs
         return [

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metalearn_lib.evaluate import CellResult
-from metalearn_lib.statistics import EQUIVALENCE, Interval
+from metalearn_lib.statistics import EQUIVALENCE, Interval, survival_curve
 from metalearn_lib.types import Info
 
 COLOURS = {
@@ -26,6 +26,13 @@ COLOURS = {
     "meta-optimizer": "#D55E00",
     "SGD re-tuned on B": "#7F7F7F",
     "meta-optimizer on Adam": "#AA4499",
+    "meta-optimizer, many families": "#F0A070",
+    "Adam re-tuned on B": "#9C6A00",
+    "SGD, tuned on the mixture": "#56B4E9",
+    "clipping, tuned on the mixture": "#009E73",
+    "normalised gradient, tuned on the mixture": "#8A8A00",
+    "DoG": "#CC79A7",
+    "Prodigy": "#882255",
     "meta-optimizer on Adam, base rate / 100": "#7A2F6D",
     "meta-optimizer on Adam, base rate x 100": "#CF8FC4",
     "meta-optimizer, base rate / 100": "#8C3B00",
@@ -258,6 +265,19 @@ def chain(links: Mapping[str, Mapping[str, Interval]], axes: Any = None) -> Any:
     for ax in np.ravel(axes)[len(links) :]:
         ax.set_visible(False)
     return axes
+
+
+def survival(result: CellResult, methods: Sequence[str], ax: Axes | None = None) -> Axes:
+    """Kaplan-Meier curves of a cell: the part of all runs, meta-seeds together, that has not crossed, by epoch."""
+    ax = ax or plt.subplots(figsize=(WIDTH / 2, 2.6), layout="constrained")[1]
+    for method in methods:
+        outcome = result.outcomes[method]
+        times, part = survival_curve(outcome.steps, outcome.crossed)
+        epochs = times / result.steps_per_epoch
+        ax.step(epochs, part, where="post", color=COLOURS.get(method), lw=1.8, label=method)
+    ax.set(xlabel=f"epochs, {result.name}", ylabel="not yet crossed", ylim=(-0.03, 1.03), xlim=(0, None))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
+    return ax
 
 
 def points(x: Tensor, y: Tensor, ax: Axes | None = None, label: str = "") -> Axes:

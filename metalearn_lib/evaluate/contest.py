@@ -39,6 +39,7 @@ _DECIDES = (
     "meta_optimizers.py",
     "inner_loop.py",
     "evaluate/cells.py",
+    "evaluate/contestants.py",
     "evaluate/methods.py",
     "evaluate/threshold.py",
     "evaluate/tuning.py",

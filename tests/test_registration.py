@@ -1,0 +1,197 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from metalearn_lib.evaluate import CellResult, Outcome, set_target
+from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant, mixture_cell
+from metalearn_lib.evaluate.methods import Learn, Method, Tune
+from metalearn_lib.evaluate.registration import (
+    TrapSprung,
+    check_traps,
+    contestants,
+    judge,
+    make_cell,
+    read_registration,
+)
+from metalearn_lib.meta_train import MetaTrainConfig
+from metalearn_lib.types import Seeds
+
+REGISTRATION = read_registration()
+CONFIRMATORY = [name for name, group in REGISTRATION.groups.items() if group != "map"]
+
+
+@pytest.mark.parametrize("name", CONFIRMATORY)
+def test_every_registered_cell_can_be_drawn(name):
+    cell = REGISTRATION.cells[name]
+    instances = cell.draw(Seeds("demo", 1), 2)
+    loss, grad = cell.learner.loss_and_grad(instances.params, instances.batch(0))
+    assert loss.isfinite().all()
+    assert grad.isfinite().all()
+
+
+def test_every_registered_name_is_a_contestant_and_every_training_a_config():
+    for config in REGISTRATION.training.values():
+        MetaTrainConfig(**config)
+    for name in (*RIVALS, "adam@mixture", "adam@B", *LEARNED):
+        label, recipe = contestant(name)
+        assert label
+        assert isinstance(recipe, (Tune, Method)) or all(isinstance(each, Learn) for each in recipe)
+    assert set(REGISTRATION.methods) <= {f"{n}{p}" for n in RIVALS for p in ("", "@mixture", "@B")} | set(
+        LEARNED
+    )
+
+
+def test_a_plain_name_is_tuned_on_task_a_and_the_others_where_they_say():
+    assert contestant("sgd")[1].on.name == "task A"
+    assert contestant("sgd@mixture")[1].on == mixture_cell()
+    assert contestant("sgd@B")[1].on is None
+
+
+@pytest.mark.parametrize("name", ["sgdd", "sgd@C", "meta@B"])
+def test_an_unknown_contestant_is_refused_with_those_there_are(name):
+    with pytest.raises(ValueError, match=f"rival '{name}' is unknown; use one of sgd, momentum"):
+        contestant(name)
+
+
+def test_the_hash_is_that_of_the_file_and_any_change_changes_it(tmp_path):
+    from metalearn_lib.evaluate.registration import PREREGISTRATION
+
+    copy = tmp_path / "copy.toml"
+    copy.write_bytes(PREREGISTRATION.read_bytes())
+    assert read_registration(copy).sha256 == REGISTRATION.sha256
+    copy.write_bytes(PREREGISTRATION.read_bytes().replace(b"count = 128", b"count = 129"))
+    assert read_registration(copy).sha256 != REGISTRATION.sha256
+
+
+def test_a_contestant_trained_under_another_registration_springs_the_trap():
+    with pytest.raises(TrapSprung, match="was not trained under the registration 000"):
+        contestants(REGISTRATION._replace(sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"name": "x", "family": "cats"}, "family 'cats' is unknown; use one of mixture, moons"),
+        ({"name": "x", "colour": "red"}, "cell 'x' has a setting that there is not"),
+    ],
+)
+def test_a_cell_that_cannot_be_is_refused(facts, message):
+    with pytest.raises(ValueError, match=message):
+        make_cell(facts)
+
+
+def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_itself():
+    sizes = (len(REGISTRATION.score_seeds), len(REGISTRATION.tune_seeds), REGISTRATION.meta_seeds)
+    assert REGISTRATION.part([], *sizes) is REGISTRATION
+    part = REGISTRATION.part(["task A", "scale 4"], 8, 4, 2, ["sgd"])
+    assert (list(part.cells), part.methods, len(part.score_seeds), part.whole) == (
+        ["task A", "scale 4"],
+        ["sgd"],
+        8,
+        False,
+    )
+    with pytest.raises(ValueError, match="cells .'mars'. are not registered"):
+        REGISTRATION.part(["mars"], 8, 4, 2)
+
+
+def contest(speedups):
+    """Results in every registered cell, with a speed-up over SGD for each registered name and a little noise."""
+    random = np.random.default_rng(0)
+    names = {*REGISTRATION.methods, "placebo", "left-out"}
+    results = {}
+    for cell in CONFIRMATORY:
+        base = random.lognormal(4, 0.5, 128)
+        outcomes = {}
+        for name in names:
+            seeds = 5 if name.startswith("meta") or name in ("schedule", "left-out") else None
+            noise = random.normal(0, 0.1, (seeds, 128) if seeds else 128)
+            times = base / speedups.get(name, 1.0) * np.exp(noise)
+            outcomes[name] = Outcome(times, np.ones(times.shape, bool), np.ones(times.shape, bool))
+        results[cell] = CellResult(cell, 1000, 8.0, outcomes)
+    return results, {name: name for name in names}
+
+
+def test_verdicts_are_computed_from_the_data_and_fall_either_way():
+    good = judge(REGISTRATION, *contest({"meta": 1.5, "meta-multi": 1.5, "sgd@B": 2.0, "meta-adam": 1.5}))
+    expected = ["supported"] * 4 + ["refuted", "supported", "supported", "supported"]
+    assert good["verdict"].tolist() == expected  # better than SGD everywhere, so not equivalent to it
+    bad = judge(
+        REGISTRATION,
+        *contest({"meta": 0.7, "meta-multi": 0.7, "sgd@B": 2.0, "meta-adam": 0.7, "left-out": 0.7}),
+    )
+    assert set(bad["verdict"]) == {"refuted"}
+    same = judge(REGISTRATION, *contest({"sgd@B": 2.0}))
+    expected = ["supported", "refuted", "refuted", "refuted", "supported", "supported", "refuted", "refuted"]
+    assert same["verdict"].tolist() == expected
+
+
+def test_a_method_must_beat_each_baseline_and_capture_its_head_room():
+    beaten = {"meta": 1.5, "sgd@B": 2.0, "polyak@mixture": 1.6}
+    verdicts = judge(REGISTRATION, *contest(beaten))
+    assert verdicts.loc["H4", "verdict"] == "refuted"
+    assert verdicts.loc["H4", "against"] == "polyak@mixture"
+    little = judge(REGISTRATION, *contest({"meta": 1.2, "sgd@B": 10.0}))
+    assert little.loc["H2", "verdict"] == "refuted"  # better, with a twelfth of the head-room
+
+
+def as_table(results):
+    rows = []
+    for cell, result in results.items():
+        for method, outcome in result.outcomes.items():
+            for seed, (steps, crossed) in enumerate(
+                zip(np.atleast_2d(outcome.steps), np.atleast_2d(outcome.crossed), strict=True)
+            ):
+                meta_seed = seed if outcome.steps.ndim == 2 else -1
+                rows.append(
+                    pd.DataFrame(
+                        {
+                            "cell": cell,
+                            "method": method,
+                            "meta_seed": meta_seed,
+                            "steps": steps,
+                            "crossed": crossed,
+                        }
+                    )
+                )
+    table = pd.concat(rows, ignore_index=True)
+    return table.assign(
+        finite=True, cap=1000, steps_per_epoch=8.0, threshold=1.0, prior_loss=2.0, reference_loss=0.5
+    )
+
+
+def placed(results, method, times_of):
+    for result in results.values():
+        result.outcomes[method] = result.outcomes[method]._replace(steps=times_of(result))
+
+
+def test_a_sound_contest_springs_no_trap_and_each_fault_its_own():
+    results, labels = contest({"clip@mixture": 3.0})
+    placed(results, "placebo", lambda result: result.outcomes["sgd"].steps)
+    sound = as_table(results)
+    check_traps(REGISTRATION, sound, labels)
+
+    with pytest.raises(TrapSprung, match="thresholds do not lie between"):
+        check_traps(REGISTRATION, sound.assign(threshold=2.5), labels)
+    with pytest.raises(TrapSprung, match="who reaches the threshold"):
+        check_traps(REGISTRATION, sound.assign(crossed=False), labels)
+
+    blind, _ = contest({})
+    placed(blind, "placebo", lambda result: result.outcomes["sgd"].steps)
+    with pytest.raises(TrapSprung, match="must be seen to win"):
+        check_traps(REGISTRATION, as_table(blind), labels)
+
+    results["rotate 90"].outcomes["meta"] = (
+        results["rotate 90"].outcomes["meta"]._replace(steps=results["rotate 90"].outcomes["meta"].steps / 3)
+    )
+    with pytest.raises(TrapSprung, match="null cell 'rotate 90' shows a speed-up"):
+        check_traps(REGISTRATION, as_table(results), labels)
+    placed(results, "placebo", lambda result: result.outcomes["sgd"].steps + 1)
+    with pytest.raises(TrapSprung, match="is not SGD, bit for bit"):
+        check_traps(REGISTRATION, as_table(results), labels)
+
+
+def test_a_threshold_needs_instances_that_can_be_learnt():
+    with pytest.raises(RuntimeError, match="learns nothing"):
+        set_target(
+            make_cell({"name": "x", "shift": "label_noise", "severity": 0.79, "horizon": 1}), Seeds("tune", 8)
+        )
