@@ -81,21 +81,26 @@ def programs_of(experiment: Experiment) -> Any:
     return _made.setdefault(id(experiment), programs(experiment)[0])
 
 
-def settings_of(shift: str, rival: str, seed: int = 0, severity: float | None = None) -> dict[str, Any]:
+def settings_of(
+    shift: str, rival: str, seed: int = 0, severity: float | None = None, noise: float = 0.0
+) -> dict[str, Any]:
     return {
         "shift": shift,
+        "noise": noise,
         "severity": MILD[shift] if severity is None else severity,
         "seed": seed,
         "rival": rival,
     }
 
 
-@pytest.mark.parametrize("rival", RIVALS)
-@pytest.mark.parametrize("shift", SHOWN)
+@pytest.mark.parametrize(
+    ("shift", "rival", "noise"),
+    [(shift, rival, 0.0) for shift in SHOWN for rival in RIVALS] + [(shift, "sgd", 0.25) for shift in SHOWN],
+)
 def test_the_page_trains_as_torch_does(
-    engine_page: Any, experiment: Experiment, shift: str, rival: str
+    engine_page: Any, experiment: Experiment, shift: str, rival: str, noise: float
 ) -> None:
-    settings = settings_of(shift, rival, seed=RIVALS.index(rival))
+    settings = settings_of(shift, rival, seed=RIVALS.index(rival), noise=noise)
     bases = {key: 0.3 * experiment.rules[key].base_lr for key in ("meta", rival)}
     told = engine_page.evaluate(
         """([settings, bases, steps]) => {
@@ -111,7 +116,11 @@ def test_the_page_trains_as_torch_does(
         }""",
         [settings, bases, STEPS],
     )
-    drawn = instance(experiment, shift, settings["severity"], page_numbers(engine_page, experiment, shift))
+    numbers = page_numbers(engine_page, experiment, shift)
+    drawn = instance(experiment, shift, settings["severity"], numbers, noise)
+    clean = instance(experiment, shift, settings["severity"], numbers)
+    wrong = (clean.table[:, 2:] != drawn.table[:, 2:]).any(1).double().mean()
+    assert wrong == pytest.approx(noise, abs=0.05)
     first = told["first"]
     for name, tensor in zip(first, (drawn.table, drawn.order, drawn.params, *drawn.test), strict=True):
         torch.testing.assert_close(as_tensor(first[name], tensor), tensor.double(), rtol=1e-12, atol=1e-12)
@@ -269,7 +278,7 @@ def test_a_slider_changes_the_drawing_and_the_address_and_reloading_restores_bot
     page.focus("[name=severity]")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    wait_until(page, "location.hash === '#shift=scale&severity=8&rate=1&seed=2&rival=sgd'")
+    wait_until(page, "location.hash === '#shift=scale&severity=8&rate=1&noise=0&seed=2&rival=sgd'")
     assert text(page, "severity") == "× 8"
     page.wait_for_function(
         "(before) => document.querySelector('[data-map=rival] canvas').toDataURL() !== before", arg=before
@@ -284,11 +293,14 @@ def test_a_slider_changes_the_drawing_and_the_address_and_reloading_restores_bot
 def test_a_link_in_the_prose_moves_the_sliders(visit: Any) -> None:
     page = visit().page
     wait_until(page, f"{AT_STEP} >= 0")
-    page.evaluate("location.hash = 'shift=anisotropy&severity=64&rate=0.1&seed=7&rival=adam'")
+    page.evaluate("location.hash = 'shift=anisotropy&severity=64&rate=0.1&noise=0.2&seed=7&rival=adam'")
     wait_until(page, "document.querySelector('[name=shift]').value === 'anisotropy'")
-    assert [page.input_value(f"[name={name}]") for name in ("severity", "rate", "seed", "rival")] == [
+    assert [
+        page.input_value(f"[name={name}]") for name in ("severity", "rate", "noise", "seed", "rival")
+    ] == [
         "6",
         "-1",
+        "0.2",
         "7",
         "adam",
     ]
@@ -308,10 +320,22 @@ def test_everything_works_from_the_keyboard(visit: Any) -> None:
     page = visit("", reduced_motion="reduce").page
     wait_until(page, f"{AT_STEP} >= 60")
     reached = []
-    for _ in range(10):
+    for _ in range(11):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.name || document.activeElement.dataset.do"))
-    assert reached == ["play", "step", "reset", "shift", "severity", "rate", "rival", "seed", "next", "tally"]
+    assert reached == [
+        "play",
+        "step",
+        "reset",
+        "shift",
+        "severity",
+        "rate",
+        "noise",
+        "rival",
+        "seed",
+        "next",
+        "tally",
+    ]
     page.focus("[data-do=reset]")
     page.keyboard.press("Enter")
     wait_until(page, f"{AT_STEP} === 0")

@@ -28,6 +28,29 @@ TINY = {
         "num_tuning": 2,
         "workers": 1,
     },
+    "headroom": {"cells": ["task A", "scale 4", "wine"], "num_instances": 2, "num_tuning": 2, "workers": 1},
+    "contest": {
+        "cells": ["task A", "wine"],
+        "num_instances": 2,
+        "num_tuning": 2,
+        "num_meta_seeds": 1,
+        "workers": 2,
+    },
+    "feedback": {
+        "cells": ["task A", "wine"],
+        "num_instances": 2,
+        "num_tuning": 2,
+        "num_meta_seeds": 1,
+        "workers": 1,
+    },
+    "real_data": {"cells": ["wine"], "num_instances": 2, "num_tuning": 2, "num_meta_seeds": 1, "workers": 1},
+    "limits": {
+        "cells": ["task A", "wine"],
+        "num_instances": 2,
+        "num_tuning": 2,
+        "num_meta_seeds": 1,
+        "workers": 1,
+    },
     "inner_loop": {"num_steps": 4, "shift_family": "anisotropy", "shift": 4.0, "base_lr_factor": 100},
 }
 

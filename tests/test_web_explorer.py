@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from metalearn_lib.evaluate import set_target
-from metalearn_lib.shifts import make_shift
 from metalearn_lib.tasks import Digits, GaussianMixture
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
@@ -97,14 +96,19 @@ def test_replayed_numbers_give_the_recorded_instance(experiment: Experiment) -> 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experiment) -> None:
     with Record() as record:
-        make_shift(name, GaussianMixture(), 2.0).sample(Seeds("demo", 1).generator(0, "data"))
+        experiment.cell(name, 2.0, 0.3).family.sample(Seeds("demo", 1).generator(0, "data"))
         experiment.cell(name, 2.0).learner.init(Seeds("demo", 1).generator(0, "params"))
         for _ in range(64):
             torch.randperm(1024, generator=Seeds("demo", 1).generator(0, "order"))
     numbers = doubled(record.examples)
-    plain = instance(experiment, name, 2.0, numbers)
-    traced = instance(experiment, name, torch.tensor(2.0, dtype=torch.float64), numbers)
+    plain = instance(experiment, name, 2.0, numbers, 0.3)
+    severity, noise = torch.tensor([2.0, 0.3], dtype=torch.float64)
+    traced = instance(experiment, name, severity, numbers, noise)
     torch.testing.assert_close(traced.table, plain.table)
+    clean = instance(experiment, name, 2.0, numbers)
+    wrong = (clean.table[:, 2:] != plain.table[:, 2:]).any(1)
+    assert wrong.double().mean() == pytest.approx(0.3, abs=0.05)
+    assert torch.equal(clean.test.target, plain.test.target)
 
 
 def test_replay_runs_out_where_more_is_asked_for() -> None:
@@ -150,8 +154,8 @@ def test_the_same_explorer_gives_the_same_bytes() -> None:
 
 
 def test_a_setting_that_there_is_not_is_refused() -> None:
-    with pytest.raises(TypeError, match="settings noise are unknown; there are shift, severity"):
-        ShiftExplorer(noise=1)
+    with pytest.raises(TypeError, match="settings colour are unknown; there are shift, severity"):
+        ShiftExplorer(colour=1)
 
 
 def test_an_experiment_that_cannot_be_drawn_is_refused(experiment: Experiment) -> None:

@@ -341,7 +341,7 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
             f"{len(passed)} thresholds do not lie between reference and prior, first in {passed.cell.iloc[0]}."
         )
     results = by_cell(table)
-    sgd, meta = labels["sgd"], labels["meta"]
+    sgd = labels["sgd"]
     for name, result in results.items():
         if max(outcome.crossed.mean() for outcome in result.outcomes.values()) < 0.9:
             raise TrapSprung(
@@ -352,6 +352,7 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
             raise TrapSprung(f"cell {name!r}: the untrained meta-optimizer is not SGD, bit for bit.")
     if not registration.whole:
         return
+    meta = labels["meta"]
     clipping = results["scale 4"].speedup(labels["clip@mixture"], sgd)
     if clipping.low <= 1:
         raise TrapSprung(

@@ -23,7 +23,7 @@ class LabelNoise(Shift):
 
     def apply(self, task: Task, generator: Generator) -> Task:
         wrong = torch.rand(len(task.y), generator=generator) < self.severity
-        other = torch.randint(1, self.num_classes, (len(task.y),), generator=generator)
+        other = 1 + torch.randint(self.num_classes - 1, (len(task.y),), generator=generator)
         return task._replace(y=torch.where(wrong, (task.y + other) % self.num_classes, task.y))
 
 

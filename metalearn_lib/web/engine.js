@@ -98,9 +98,9 @@ class Engine {
   }
 
   /** Draw the instance of a seed, after a shift. */
-  draw({ shift, severity, seed }) {
+  draw({ shift, severity, seed, noise = 0 }) {
     const program = this.programs[`draw_${shift}`];
-    program.inputs[0][0] = severity;
+    program.inputs[0].set([severity, noise]);
     let place = 1;
     for (const [kind, high, generator, first, calls] of this.facts.draws[shift]) {
       for (let call = first; call < first + calls; call++) {

@@ -26,7 +26,7 @@ from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
 from metalearn_lib.learners import Batch
 from metalearn_lib.meta_optimizers import LearnedRate, load_theta
 from metalearn_lib.rates import Constant, Rate
-from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts import SHIFTS, LabelNoise, make_shift
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
 from metalearn_lib.web.generator import Program
@@ -111,8 +111,10 @@ class Experiment:
     def rivals(self) -> list[str]:
         return [key for key in self.rules if key != "meta"]
 
-    def cell(self, shift: str, severity: float) -> Cell:
-        return Cell("explorer", make_shift(shift, self.family, severity), self.hidden, self.batch_size)
+    def cell(self, shift: str, severity: float, noise: float = 0.0) -> Cell:
+        """The family after a shift, with a part `noise` of its training labels wrong."""
+        family = LabelNoise(make_shift(shift, self.family, severity), noise)
+        return Cell("explorer", family, self.hidden, self.batch_size)
 
     @property
     def num_steps(self) -> int:
@@ -226,13 +228,18 @@ def float64() -> Iterator[None]:
 
 
 def instance(
-    experiment: Experiment, shift: str, severity: float | Tensor, numbers: Sequence[Tensor]
+    experiment: Experiment,
+    shift: str,
+    severity: float | Tensor,
+    numbers: Sequence[Tensor],
+    noise: float | Tensor = 0.0,
 ) -> Instances:
     """The instance that `numbers` give in place of the generators' calls."""
     # the range of a severity is checked on a number, which a traced severity does not have
-    cell = experiment.cell(shift, SHIFTS[shift].identity if isinstance(severity, Tensor) else severity)
-    if isinstance(severity, Tensor):
-        object.__setattr__(cell.family, "severity", severity)
+    cell = experiment.cell(shift, SHIFTS[shift].identity)
+    assert isinstance(cell.family, LabelNoise)
+    object.__setattr__(cell.family.family, "severity", severity)
+    object.__setattr__(cell.family, "severity", noise)
     with float64(), Replay(numbers):
         return _draw(experiment, cell)
 
@@ -256,10 +263,10 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
             example = _draw(experiment, experiment.cell(name, SHIFTS[name].identity))
         draws[name] = record.draws
 
-        def draw(severity: Tensor, *numbers: Tensor, name: str = name) -> list[Tensor]:
-            return pytree.tree_leaves(instance(experiment, name, severity[0], numbers))
+        def draw(setting: Tensor, *numbers: Tensor, name: str = name) -> list[Tensor]:
+            return pytree.tree_leaves(instance(experiment, name, setting[0], numbers, setting[1]))
 
-        made[f"draw_{name}"] = Program(draw, [one, *record.examples], tracing_mode="fake")
+        made[f"draw_{name}"] = Program(draw, [one.expand(2), *record.examples], tracing_mode="fake")
 
     assert example is not None
 

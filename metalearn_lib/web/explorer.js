@@ -9,11 +9,13 @@ const MARKUP = `
     <button type="button" data-do="reset">Reset</button>
     <p class="sx-status" data-out="status"></p>
   </div>
-  <label><span>Shift of the task</span><select name="shift"></select></label>
+  <label><span>Shift</span><select name="shift"></select></label>
   <label><span>Severity <output data-out="severity"></output></span>
     <input type="range" name="severity" min="0" step="1"></label>
   <label><span>Base rate <output data-out="rate"></output></span>
     <input type="range" name="rate" min="-2" max="2" step="0.25"></label>
+  <label><span>Label noise <output data-out="noise"></output></span>
+    <input type="range" name="noise" min="0" max="0.4" step="0.05"></label>
   <label><span>Rival</span><select name="rival"></select></label>
   <label><span>Instance</span>
     <span class="sx-pair"><input type="number" name="seed" min="0" max="9999" step="1" inputmode="numeric">
@@ -34,7 +36,7 @@ const MARKUP = `
 const CLASSES = ["#56B4E9", "#CC79A7", "#B8A600", "#009E73", "#0072B2", "#D55E00", "#E69F00", "#7F7F7F"];
 const [LOSS, GRAD, WEIGHT, RATE, HELD_OUT] = [0, 1, 2, 3, 4];
 const BLOWN_UP = 1e4; // a weight norm that no useful run comes near
-const NAMES = ["shift", "severity", "rate", "seed", "rival"];
+const NAMES = ["shift", "severity", "rate", "noise", "seed", "rival"];
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const number = (value) => String(Number(value.toPrecision(3)));
@@ -359,6 +361,7 @@ function render({ model, el }) {
       shift,
       severity: nearest,
       rate: 10 ** clamp(decades, -2, 2),
+      noise: clamp(Math.round(20 * given(wanted.noise, 0)) / 20, 0, 0.4),
       seed: clamp(Math.round(given(wanted.seed, 0)), 0, 9999),
       rival: rivals.includes(wanted.rival) ? wanted.rival : rivals[0],
     };
@@ -376,13 +379,16 @@ function render({ model, el }) {
     control.severity.value = stops.indexOf(settings.severity);
     control.severity.title = unit;
     control.rate.value = Math.log10(settings.rate);
+    control.noise.value = settings.noise;
     control.rival.value = settings.rival;
     control.seed.value = settings.seed;
     const severity = settings.shift === "translate" ? `${settings.severity} sd` : `× ${severityText(settings.severity)}`;
     out("severity").textContent = severity;
     out("rate").textContent = `× ${number(settings.rate)}`;
+    out("noise").textContent = `${Math.round(100 * settings.noise)} %`;
     control.severity.setAttribute("aria-valuetext", `${severityText(settings.severity)}, ${unit}`);
     control.rate.setAttribute("aria-valuetext", `${number(settings.rate)} times the rate tuned on task A`);
+    control.noise.setAttribute("aria-valuetext", `${Math.round(100 * settings.noise)} per cent of the training labels`);
     for (const which of ["rival", "meta"]) {
       const { label, colour } = spec.rules[which === "meta" ? "meta" : settings.rival];
       const caption = find(`[data-map=${which}] .sx-caption`);
@@ -396,7 +402,7 @@ function render({ model, el }) {
     const before = settings;
     settings = legal({ ...settings, ...wanted });
     show();
-    if (["shift", "severity", "rate", "rival"].some((name) => settings[name] !== before[name])) tally.clear();
+    if (["shift", "severity", "rate", "noise", "rival"].some((name) => settings[name] !== before[name])) tally.clear();
     model.set("settings", settings);
     model.save_changes();
     if (hashed && write) {
@@ -620,6 +626,7 @@ function render({ model, el }) {
   control.shift.onchange = () => change({ shift: control.shift.value, severity: spec.shifts[control.shift.value].identity });
   control.severity.oninput = () => change({ severity: stops()[control.severity.value] });
   control.rate.oninput = () => change({ rate: 10 ** control.rate.value });
+  control.noise.oninput = () => change({ noise: control.noise.value });
   control.rival.onchange = () => change({ rival: control.rival.value });
   control.seed.onchange = () => change({ seed: control.seed.value });
   find("form").onsubmit = (event) => event.preventDefault();
@@ -640,7 +647,7 @@ function render({ model, el }) {
     const follow = () => {
       const wanted = fromHash();
       if (!wanted) return;
-      change({ ...wanted, ...(wanted.shift && !wanted.severity ? { severity: "" } : {}) }, { write: false });
+      change({ noise: "", ...wanted, ...(wanted.shift && !wanted.severity ? { severity: "" } : {}) }, { write: false });
       play(true);
       el.scrollIntoView({ block: "nearest", behavior: still ? "auto" : "smooth" });
     };

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
-from metalearn_lib.evaluate import set_target, steps_to_threshold
+from metalearn_lib.evaluate import Cell, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import InnerLoop, InnerState
 from metalearn_lib.trees import stack
 from metalearn_lib.types import Info, Seeds
@@ -35,13 +35,14 @@ class ShiftExplorer(anywidget.AnyWidget):
     """Move a slider, and watch SGD and the meta-optimizer train on the same instance.
 
     In a live kernel torch computes, through the one inner loop. In a page without a kernel the same front end runs code
-    that was printed from that loop (see `html`); nothing is fetched. There the settings live in the page's address,
-    as in `#shift=scale&severity=8&rate=1&seed=0&rival=sgd`, and a link with such an address moves the sliders.
+    that was printed from that loop (see `html`); nothing is fetched. There the settings live in the page's address, as
+    in `#shift=scale&severity=8&rate=1&noise=0.2&seed=0&rival=sgd`, and a link with such an address moves the sliders.
 
     Args:
         experiment: tasks, rules and learner; the book's by default.
-        settings: where to start: `shift` and `severity`; `rate`, a factor of 0.01 to 100 on each rule's tuned
-            rate; `seed` of the instance; `rival`, a key of the experiment's rules.
+        settings: where to start: `shift` and `severity`; `rate`, a factor of 0.01 to 100 on each rule's tuned rate;
+            `noise`, the part of the training labels that are wrong; `seed` of the instance; `rival`, a key of the
+            experiment's rules.
 
     Raises:
         TypeError: for a setting that there is not.
@@ -59,6 +60,7 @@ class ShiftExplorer(anywidget.AnyWidget):
             "shift": "scale",
             "severity": 1.0,
             "rate": 1.0,
+            "noise": 0.0,
             "seed": 0,
             "rival": self.experiment.rivals[0],
         }
@@ -187,9 +189,12 @@ class TorchEngine:
             content, buffers = kinds[message["kind"]](**arguments)
         return content | {"id": message["id"], "kind": message["kind"]}, buffers
 
+    def _cell(self, settings: dict[str, Any]) -> Cell:
+        return self.experiment.cell(settings["shift"], settings["severity"], settings.get("noise", 0.0))
+
     def open(self, settings: dict[str, Any], bases: dict[str, float]) -> tuple[dict[str, Any], list[bytes]]:
         """Draw an instance and put both rules at its start."""
-        cell = self.experiment.cell(settings["shift"], settings["severity"])
+        cell = self._cell(settings)
         instances = cell.draw(Seeds("demo", 1, settings["seed"]), self.experiment.limit)
         self.runs = {key: _TorchRun(self.experiment.loop(key, lr), instances) for key, lr in bases.items()}
         return {"table": 0}, [instances.table.float().numpy().tobytes()]
@@ -215,7 +220,7 @@ class TorchEngine:
         self, settings: dict[str, Any], bases: dict[str, float], limit: int
     ) -> tuple[dict[str, Any], list[bytes]]:
         """The threshold of an instance, and the step at which each rule crosses it, None where it does not."""
-        cell = self.experiment.cell(settings["shift"], settings["severity"])
+        cell = self._cell(settings)
         seeds = Seeds("demo", 1, settings["seed"])
         try:
             target = set_target(cell, seeds)._replace(cap=limit)
