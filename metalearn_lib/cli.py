@@ -185,6 +185,11 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="NAMES",
         help="who meets, with commas between (default: %(default)s); --list names them all",
     )
+    parser.add_argument(
+        "--registered",
+        action="store_true",
+        help="hold the contest of the registration instead, all methods in all cells, into results/contest.parquet",
+    )
     parser.add_argument("--list", action="store_true", help="list the shifts and the rivals, and stop")
     parser.add_argument(
         "--instances", type=int, default=128, metavar="N", help="scored instances (default: 128)"
@@ -205,13 +210,17 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
+    if arguments.registered:
+        return _hold(arguments)
     if arguments.list:
         for name, shift in SHIFTS.items():
             print(f"{name:<18} {shift.unit}; {shift.identity:g} changes nothing")
         print(f"\nrivals: {', '.join([*RIVALS, *LEARNED])}")
         return 0
     try:
-        severity = SHIFTS[arguments.shift].identity if arguments.severity is None else arguments.severity
+        severity = arguments.severity
+        if severity is None:
+            severity = SHIFTS[arguments.shift].identity if arguments.shift in SHIFTS else 0.0
         cell = replace(shifted_cell(arguments.shift, severity), delta=arguments.delta)
         methods = dict(contestant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
         out = Path(arguments.out or f"evaluate-{arguments.shift}-{severity:g}.parquet")
@@ -223,6 +232,24 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     print(_report(by_cell(table)[cell.name]))
     print(f"\nwrote {out} and {_draw(by_cell(table)[cell.name], out.with_suffix('.svg'))}")
+    return 0
+
+
+def _hold(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from metalearn_lib.evaluate import StoreError, by_cell
+    from metalearn_lib.evaluate.registration import TrapSprung, hold, judge, read_registration
+
+    out = Path(arguments.out or "results/contest.parquet")
+    registration = read_registration()
+    try:
+        table, labels = hold(registration, out, arguments.workers)
+    except (RuntimeError, StoreError, TrapSprung) as error:
+        raise CommandError(str(error)) from error
+    verdicts = judge(registration, by_cell(table), labels)
+    print(verdicts[["claim", "against", "speed-up", "p (Holm)", "verdict"]].to_string())
+    print(f"\nwrote {out}: {len(table):,} runs under the registration {registration.sha256[:16]}")
     return 0
 
 
