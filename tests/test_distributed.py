@@ -26,11 +26,11 @@ CONFIG = MetaTrainConfig(
 )
 
 
-@pytest.mark.parametrize("estimator", ["es", "pes"])
-def test_two_workers_give_the_theta_of_one_bit_for_bit(estimator):
+@pytest.mark.parametrize(("estimator", "workers"), [("es", 2), ("pes", 2), ("pes", 4)])
+def test_several_workers_give_the_theta_of_one_bit_for_bit(estimator, workers):
     config = replace(CONFIG, estimator=estimator, truncation_length=3 if estimator == "pes" else None)
     alone = meta_train(config, progress=False)
-    together = meta_train(config, progress=False, workers=2)
+    together = meta_train(config, progress=False, workers=workers)
     assert torch.equal(alone.theta, together.theta)
     assert alone.history == together.history
     assert alone.card == together.card

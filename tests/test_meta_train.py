@@ -97,6 +97,17 @@ def test_a_setting_out_of_range_is_refused(setting, message):
         MetaTrainConfig(**setting)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_is_told_every_outer_step(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trained = meta_train(TINY, progress=False, tensorboard=tmp_path)
+    told = EventAccumulator(str(tmp_path))
+    told.Reload()
+    scalars = {event.step: event.value for event in told.Scalars("meta_loss")}
+    assert scalars == pytest.approx(dict(enumerate(trained.history["meta_loss"])))
+
+
 def test_tensorboard_is_refused_with_the_remedy_where_it_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(RuntimeError, match=r"TensorBoard was asked for .* `pip install tensorboard`"):
