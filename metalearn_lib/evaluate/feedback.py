@@ -18,7 +18,7 @@ from metalearn_lib.evaluate.threshold import set_target
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizers import rate_of
 from metalearn_lib.monitor import bounded_log
-from metalearn_lib.rates import Constant, Schedule
+from metalearn_lib.rates import Constant, Rate, Schedule
 from metalearn_lib.types import Info, Seeds
 
 LINKS = (
@@ -63,32 +63,27 @@ def chain(
     """
     seeds.require("tune")
     parts: list[list[Method]] = [[] for _ in LINKS[1:]]
-    typical = set_target(home, seeds).cap // 4
+    places = [(where.learner, where.draw(seeds, set_target(where, seeds).cap)) for where in (home, cell)]
+    typical = places[0][1].num_steps // 4  # the cap is eight times the reference's time
+    others = torch.arange(num_scored) % len(seeds)
     for theta in thetas:
-        on_a, on_b = (
-            record(where, rate_of(dict(card), theta, base_lr), seeds).log() for where in (home, cell)
-        )
-        others = torch.arange(num_scored) % len(seeds)
+        rate = rate_of(dict(card), theta, base_lr)
+        on_a, on_b = (InnerLoop(learner, rate).unroll(drawn)[1].lr.log() for learner, drawn in places)
         rates = (
             Constant(float(on_a[:, :typical].mean().exp())),
             Schedule(on_a.mean(0).exp()),
             Schedule(on_b.mean(0).exp()),
             Schedule(on_b[others].exp()),
-            rate_of(dict(card), theta, base_lr),
+            rate,
         )
-        for part, rate in zip(parts, rates, strict=True):
-            part.append(Method(Gradient(), rate))
+        for part, each in zip(parts, rates, strict=True):
+            part.append(Method(Gradient(), each))
     return {LINKS[0]: Method(Gradient(), Constant(base_lr)), **dict(zip(LINKS[1:], parts, strict=True))}
 
 
-def record(cell: Cell, rate: Any, seeds: Seeds) -> Tensor:
-    """The rates that `rate` chooses on the gradient, `(instances, time)`, up to the cell's cap."""
-    return watch(cell, rate, seeds).lr
-
-
-def watch(cell: Cell, rate: Any, seeds: Seeds) -> Info:
-    """What the monitor sees of a rate on the gradient, up to the cell's cap."""
-    instances = cell.draw(seeds, set_target(cell, seeds).cap)
+def watch(cell: Cell, rate: Rate, seeds: Seeds, num_steps: int | None = None) -> Info:
+    """What the monitor sees of a rate on the gradient, up to the cell's cap unless told."""
+    instances = cell.draw(seeds, num_steps or set_target(cell, seeds).cap)
     return InnerLoop(cell.learner, rate).unroll(instances)[1]
 
 
