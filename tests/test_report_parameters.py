@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from report_project import Project, notebook
 
-from metalearn_lib.report.parameters import Boolean, Integer, OneOf, Real, check_parameters
+from metalearn_lib.report.parameters import Boolean, Integer, OneOf, Real, SomeOf, check_parameters
 
 RULES = {
     "shift": Real(0, 64, meaning="severity", example=2.0),
@@ -30,6 +30,17 @@ def test_good_parameters_come_back_as_their_rule_has_them() -> None:
     assert namespace == GOOD | {"shift": 2.0, "num_instances": 8}
     assert isinstance(namespace["shift"], float)
     assert isinstance(namespace["num_instances"], int)
+
+
+def test_some_of_a_few_names_are_a_list_and_one_alone_becomes_one() -> None:
+    rule = SomeOf("task A", "scale 4")
+    assert rule.check("cells", []) == []
+    assert rule.check("cells", "scale 4") == ["scale 4"]
+    assert rule.check("cells", ("task A", "scale 4")) == ["task A", "scale 4"]
+    with pytest.raises(ValueError, match=r"cells='scale 5' is unknown: .*pass e.g. -p cells scale 4"):
+        rule.check("cells", ["task A", "scale 5"])
+    with pytest.raises(ValueError, match="cells=3 is no list of names"):
+        rule.check("cells", 3)
 
 
 @pytest.mark.parametrize("value", [np.float64(3), np.int64(3), Fraction(3), 3, 0, 64])

@@ -89,6 +89,24 @@ class OneOf:
         )
 
 
+@dataclass(frozen=True, init=False)
+class SomeOf:
+    """A list of some of a few strings, perhaps empty; one string alone stands for a list of it."""
+
+    choices: tuple[str, ...]
+
+    def __init__(self, *choices: str) -> None:
+        object.__setattr__(self, "choices", choices)
+
+    def check(self, name: str, value: Any) -> list[str]:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)):
+            raise ValueError(
+                f"{_shown(name, value)} is no list of names; {_remedy(name, repr(self.choices[0]))}"
+            )
+        return [OneOf(*self.choices).check(name, each) for each in values]
+
+
 @dataclass(frozen=True)
 class Boolean:
     """True or False, and neither 1 nor "yes"."""
