@@ -128,8 +128,9 @@ class Spirals(TaskFamily):
 
 
 def _random_turn(generator: Generator) -> Tensor:
-    """A random orthogonal matrix of the plane."""
-    return torch.linalg.qr(torch.randn(2, 2, generator=generator))[0]
+    """A turn of the plane by a random angle, half the time with a reflection."""
+    axes, triangle = torch.linalg.qr(torch.randn(2, 2, generator=generator))
+    return axes * triangle.diagonal().sign()  # without the signs it would be no uniform one
 
 
 class RealData(TaskFamily):
@@ -156,6 +157,10 @@ class RealData(TaskFamily):
     def rows(self) -> tuple[Tensor, Tensor]:
         """All inputs `(rows, features)`, scaled, and labels `(rows,)`."""
 
+    def divide(self) -> Tensor:
+        """A number for each row `(rows,)`, by which the data divide naturally: by default the first feature."""
+        return self.rows()[0][:, 0]
+
     def sample(self, generator: Generator) -> Task:
         return split(*self.rows(), self.num_points, generator, self.num_points + self.num_test)
 
@@ -178,6 +183,10 @@ class Digits(RealData):
     def rows(self) -> tuple[Tensor, Tensor]:
         x, y = _load("digits")
         return x / 16, y
+
+    def divide(self) -> Tensor:
+        """How much ink there is."""
+        return self.rows()[0].sum(1)
 
 
 @dataclass(frozen=True)

@@ -144,19 +144,28 @@ def test_overlap_widens_blobs_in_task_as_units_and_classes_are_as_many_as_asked(
     assert shifted("num_classes", 7.0).y.unique().tolist() == list(range(7))
 
 
-def test_a_natural_split_trains_above_the_divide_with_the_scale_of_what_lies_below():
-    after = make_shift("natural_split", BreastCancer(), 0.5)
+@pytest.mark.parametrize(
+    ("family", "column"), [(BreastCancer(), lambda x: x[:, 0]), (Digits(), lambda x: x.sum(1))]
+)
+def test_a_natural_split_is_of_the_rows_above_the_divide(family, column):
+    after = make_shift("natural_split", family, 0.5)
     task = after.sample(torch.Generator().manual_seed(0))
-    x, _ = BreastCancer().rows()
-    feature = x[:, x.var(0).argmax()]
-    above = feature > feature.quantile(0.5)
+    x, _ = family.rows()
+    above = column(x) >= column(x).quantile(0.5)
     count = int(above.sum())
     assert len(task.y) + len(task.y_test) == count
     assert len(task.y) == after.num_points == count - count // 3
-    expected = (x[above] - x[~above].mean(0)) / x[~above].std(0)
-    torch.testing.assert_close(
-        torch.cat([task.x, task.x_test]).double().sum(0), expected.double().sum(0), atol=1e-2, rtol=1e-4
-    )
+    drawn = torch.cat([task.x, task.x_test])
+    torch.testing.assert_close(drawn.double().sum(0), x[above].double().sum(0))
+    assert torch.bincount(task.y).min() >= 20
+
+
+def test_turned_families_are_turned_every_way_and_mirrored_half_the_time():
+    from metalearn_lib.tasks import _random_turn
+
+    turns = torch.stack([_random_turn(torch.Generator().manual_seed(seed)) for seed in range(400)])
+    assert torch.linalg.det(turns).mean().abs() < 0.15
+    assert turns.mean(0).abs().max() < 0.15
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,7 +50,7 @@ class Shift(Wrapped):
     """whether the severity is a count"""
 
     def __post_init__(self) -> None:
-        name = type(self).__name__.lower()
+        name = re.sub("(?<=[a-z])(?=[A-Z])", "_", type(self).__name__).lower()
         if not self.lowest <= self.severity <= self.highest:
             raise ValueError(
                 f"severity={self.severity!r} is out of range for the shift {name!r}: it must lie in "

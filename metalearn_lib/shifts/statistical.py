@@ -56,7 +56,7 @@ class Imbalance(Shift):
     The points come from a larger draw of the family, of which each class keeps as many as it is due.
     """
 
-    lowest, highest, identity, unit = 0.0, 0.99, 0.25, "share of the first of four classes"
+    lowest, highest, identity, unit = 0.05, 0.99, 0.25, "share of the first class; 0.25 of four is even"
 
     def sample(self, generator: Generator) -> Task:
         family = _mixture(self.family, "imbalance")
@@ -113,17 +113,16 @@ def _mixture(family: object, name: str) -> GaussianMixture:
 
 
 class NaturalSplit(Shift):
-    """Real data on one side of a natural divide, with preprocessing frozen on the other.
+    """Real data on one side of a natural divide: the digits with more ink, the larger masses, the stronger wines.
 
-    Rows are ordered by the feature that varies most. Tasks are random splits, two thirds for training, of the rows in
-    which it lies above its `severity` quantile; features are standardised with the means and standard deviations of
-    the other rows.
+    Tasks are random splits, two thirds for training, of the rows that lie above the `severity` quantile of the family's
+    `divide`. Preprocessing stays that of the family.
 
     Raises:
         ValueError: for a family that is not `RealData`.
     """
 
-    lowest, highest, identity, unit = 0.1, 0.8, 0.1, "quantile of the feature that varies most"
+    lowest, highest, identity, unit = 0.0, 0.8, 0.0, "quantile of the number by which the data divide"
 
     @property
     def num_points(self) -> int:  # type: ignore[override]
@@ -140,7 +139,6 @@ class NaturalSplit(Shift):
                 "BreastCancer or Wine."
             )
         x, y = self.family.rows()
-        feature = x[:, x.var(0).argmax()]
-        above = feature > feature.quantile(self.severity)
-        mean, std = x[~above].mean(0), x[~above].std(0)
-        return ((x - mean) / torch.where(std > 0, std, torch.ones_like(std)))[above], y[above]
+        number = self.family.divide()
+        above = number >= number.quantile(self.severity)
+        return x[above], y[above]

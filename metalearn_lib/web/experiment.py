@@ -236,7 +236,11 @@ def instance(
 ) -> Instances:
     """The instance that `numbers` give in place of the generators' calls."""
     # the range of a severity is checked on a number, which a traced severity does not have
-    cell = experiment.cell(shift, SHIFTS[shift].identity)
+    cell = experiment.cell(
+        shift,
+        SHIFTS[shift].identity if isinstance(severity, Tensor) else severity,
+        0.0 if isinstance(noise, Tensor) else noise,
+    )
     assert isinstance(cell.family, LabelNoise)
     object.__setattr__(cell.family.family, "severity", severity)
     object.__setattr__(cell.family, "severity", noise)
