@@ -1,0 +1,25 @@
+"""One function per figure: data in, Axes out. Captions speak, so figures bear no titles."""
+
+from metalearn_lib.plots.contest import chain, crossings, headroom_map, profiles, speedups, survival
+from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
+from metalearn_lib.plots.runs import points, rate_paths, training
+from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, WIDTH, use_style
+
+__all__ = [
+    "COLOURS",
+    "ESTIMATOR_COLOURS",
+    "WIDTH",
+    "by_number",
+    "chain",
+    "crossings",
+    "estimator_faults",
+    "headroom_map",
+    "learning_curves",
+    "points",
+    "profiles",
+    "rate_paths",
+    "speedups",
+    "survival",
+    "training",
+    "use_style",
+]
