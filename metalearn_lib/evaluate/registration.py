@@ -269,8 +269,15 @@ def hold(
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
+    further: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Hold the registered contest, or go on with it, and spring no trap.
+
+    Args:
+        store: a Parquet file that keeps it.
+        workers: processes; the machine's cores by default.
+        progress: whether to draw a progress bar.
+        further: whether to run the further severities of the head-room map, too.
 
     Returns:
         The table of `evaluate`, and what it calls each registered name, the placebo and the left-out ones.
@@ -280,7 +287,8 @@ def hold(
     """
     meet, labels = contestants(registration)
     seeds = registration.score_seeds, registration.tune_seeds
-    table = evaluate(list(registration.cells.values()), meet, *seeds, store, workers, progress)
+    cells = [cell for name, cell in registration.cells.items() if further or registration.groups[name] != MAP]
+    table = evaluate(cells, meet, *seeds, store, workers, progress)
     check_traps(registration, table, labels)
     return table, labels
 
