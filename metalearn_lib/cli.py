@@ -188,7 +188,10 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument(
         "--registered",
         action="store_true",
-        help="hold the contest of the registration instead, all methods in all cells, into results/contest.parquet",
+        help="hold the registered contest instead, in the cells of its hypotheses, into results/contest.parquet",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="with --registered: in all of its cells, which takes hours"
     )
     parser.add_argument("--list", action="store_true", help="list the shifts and the rivals, and stop")
     parser.add_argument(
@@ -241,8 +244,8 @@ def _hold(arguments: argparse.Namespace) -> int:
     from metalearn_lib.evaluate import StoreError, by_cell
     from metalearn_lib.evaluate.registration import TrapSprung, hold, judge, read_registration
 
-    out = Path(arguments.out or "results/contest.parquet")
-    registration = read_registration()
+    out = Path(arguments.out or f"results/{'all' if arguments.all else 'contest'}.parquet")
+    registration = read_registration() if arguments.all else read_registration().held()
     try:
         table, labels = hold(registration, out, arguments.workers)
     except (RuntimeError, StoreError, TrapSprung) as error:

@@ -80,9 +80,17 @@ def test_a_cell_that_cannot_be_is_refused(facts, message):
         make_cell(facts)
 
 
-def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_itself():
+def test_what_is_held_has_every_cell_and_method_of_the_hypotheses():
+    held = REGISTRATION.held()
+    assert held.whole
+    for each in REGISTRATION.hypotheses:
+        assert held.in_groups(*each.groups) == REGISTRATION.in_groups(*each.groups) != []
+        assert {each.method, *each.baselines} <= held.in_hypotheses
+
+
+def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_what_is_held():
     sizes = (len(REGISTRATION.score_seeds), len(REGISTRATION.tune_seeds), REGISTRATION.meta_seeds)
-    assert REGISTRATION.part([], *sizes) is REGISTRATION
+    assert REGISTRATION.part([], *sizes) == REGISTRATION.held()
     part = REGISTRATION.part(["task A", "scale 4"], 8, 4, 2, ["sgd"])
     assert list(part.cells) == ["task A", "scale 4"]
     assert (part.methods, len(part.score_seeds), part.whole) == (["sgd"], 8, False)

@@ -19,7 +19,7 @@ from metalearn_lib import tasks
 from metalearn_lib.directions import Gradient
 from metalearn_lib.evaluate.cells import Cell, home_cell
 from metalearn_lib.evaluate.contest import CellResult, Methods, by_cell, evaluate
-from metalearn_lib.evaluate.contestants import RIVALS, contestant
+from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
 from metalearn_lib.meta_optimizers import MetaOptimizer, load_thetas
 from metalearn_lib.shifts import Standardised, make_shift
@@ -49,6 +49,10 @@ FAMILIES: dict[str, tasks.TaskFamily] = {
 LEVEL = 0.025
 MAP = "map"
 """The group of cells that only show the head-room."""
+HELD = ("home", "geometric", "null", "real")
+"""The groups of cells that the kept table holds."""
+ALL_MEET = ("task A", "translate 2", "scale 0.25", "scale 4", "anisotropy 16", "digits")
+"""Cells in which rivals that no hypothesis names meet, too."""
 GEOMETRIC = ("translate", "scale", "anisotropy")
 
 
@@ -95,7 +99,7 @@ class Registration(NamedTuple):
         meta_seeds: int,
         methods: Sequence[str] | None = None,
     ) -> Registration:
-        """Some cells, fewer instances, perhaps fewer methods: enough to see that all works. The whole is itself.
+        """Some cells, fewer instances, perhaps fewer methods: enough to see that all works; of the whole, `held`.
 
         Args:
             cells: names; none is all of them.
@@ -109,7 +113,7 @@ class Registration(NamedTuple):
             )
         sizes = (num_instances, num_tuning, meta_seeds)
         if not cells and sizes == (len(self.score_seeds), len(self.tune_seeds), self.meta_seeds):
-            return self
+            return self.held()
         kept = cells or list(self.cells)
         return self._replace(
             cells={name: self.cells[name] for name in kept},
@@ -120,6 +124,19 @@ class Registration(NamedTuple):
             meta_seeds=meta_seeds,
             whole=False,
         )
+
+    def held(self) -> Registration:
+        """What the kept table holds: the cells of the hypotheses, and real data. All cells take hours."""
+        kept = [name for name, group in self.groups.items() if group in HELD]
+        return self._replace(
+            cells={name: self.cells[name] for name in kept}, groups={name: self.groups[name] for name in kept}
+        )
+
+    @property
+    def in_hypotheses(self) -> set[str]:
+        """Names of the methods that the hypotheses are about, their ruler, and the other learned rates."""
+        named = {name for each in self.hypotheses for name in (each.method, *each.baselines)}
+        return named | {"sgd@B", "adam"} | (set(self.methods) & set(LEARNED))
 
     def in_groups(self, *groups: str) -> list[str]:
         """Names of the cells of some groups, in order."""
@@ -269,7 +286,6 @@ def hold(
     store: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: bool = True,
-    further: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Hold the registered contest, or go on with it, and spring no trap.
 
@@ -277,7 +293,6 @@ def hold(
         store: a Parquet file that keeps it.
         workers: processes; the machine's cores by default.
         progress: whether to draw a progress bar.
-        further: whether to run the further severities of the head-room map, too.
 
     Returns:
         The table of `evaluate`, and what it calls each registered name, the placebo and the left-out ones.
@@ -287,8 +302,7 @@ def hold(
     """
     meet, labels = contestants(registration)
     seeds = registration.score_seeds, registration.tune_seeds
-    cells = [cell for name, cell in registration.cells.items() if further or registration.groups[name] != MAP]
-    table = evaluate(cells, meet, *seeds, store, workers, progress)
+    table = evaluate(list(registration.cells.values()), meet, *seeds, store, workers, progress)
     check_traps(registration, table, labels)
     return table, labels
 
@@ -329,9 +343,12 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
     def meet(cell: Cell) -> Methods:
         if registration.groups[cell.name] == MAP:
             return dict(everyone[name] for name in registration.map_methods)
+        here = everyone
+        if registration.whole and cell.name not in ALL_MEET:
+            here = {name: each for name, each in everyone.items() if name in registration.in_hypotheses}
         shift = cell.name.split()[0]
         more = {labels[LEFT_OUT]: left_out[shift]} if registration.groups[cell.name] == "geometric" else {}
-        return dict(everyone.values()) | {labels[PLACEBO]: untrained} | more
+        return dict(here.values()) | {labels[PLACEBO]: untrained} | more
 
     return meet, labels
 
