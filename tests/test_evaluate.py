@@ -16,6 +16,7 @@ from metalearn_lib.evaluate import (
     contest,
     evaluate,
     held_out_curve,
+    search,
     set_target,
     steps_to_threshold,
     tune,
@@ -77,7 +78,7 @@ def test_the_prior_is_the_entropy_of_the_held_out_classes():
 def test_a_cell_in_which_nothing_can_be_learnt_is_refused():
     with pytest.raises(RuntimeError, match="learns nothing"):
         set_target(
-            Cell("noise", GaussianMixture(num_points=96, num_test=64, separation=1e-6), (8,), 32, 1),
+            Cell("noise", GaussianMixture(num_points=96, num_test=64, separation=1e-6), (8,), 32, horizon=1),
             Seeds("score", 8),
         )
 
@@ -96,6 +97,20 @@ def test_tuning_finds_the_best_rate_of_the_whole_grid():
     half = min(costs, key=costs.get)
     around = min((half - 0.25, half, half + 0.25), key=cost)
     assert best == pytest.approx(10**around)
+
+
+def test_a_grid_may_end_at_the_best_rate_of_a_number_that_loses_and_of_none_that_wins():
+    def scaled(lr, number):
+        return InnerLoop(CELL.learner, Constant(lr * number), Gradient())
+
+    seeds = Seeds("tune", 4)
+    alone, beside = (search(CELL, scaled, seeds, numbers) for numbers in ((1.0,), (1e-3, 1.0)))
+    assert beside[:3] == alone[:3]
+    assert beside.num_gradients > alone.num_gradients
+    with pytest.raises(
+        RuntimeError, match=r"Constant\(lr=0.1\) lies at an end of the tuning grid.* on these 4"
+    ):
+        search(CELL, scaled, seeds, (1e-3,))
 
 
 def test_tuning_refuses_the_instances_that_score_and_scoring_those_that_tuned():

@@ -101,7 +101,7 @@ def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_what_is_held():
 def contest(speedups):
     """Results in every registered cell, with a speed-up over SGD for each registered name and a little noise."""
     random = np.random.default_rng(0)
-    names = {*REGISTRATION.methods, "placebo", "left-out"}
+    names = [*REGISTRATION.methods, "placebo", "left-out"]
     results = {}
     for cell in CONFIRMATORY:
         base = random.lognormal(4, 0.5, 128)

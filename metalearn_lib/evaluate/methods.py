@@ -95,20 +95,17 @@ class Tune(Recipe):
         return self.on or cell
 
     def prepare(self, cell: Cell, seeds: Seeds) -> dict[str, Any]:
-        found = []
-        for number in self.rival.numbers:
-            loop = partial(_loop, cell, self.rival, number)
-            found.append((search(cell, loop, seeds, self.rival.open_ended), number))
-        best, number = min(found, key=lambda each: each[0].mean_log_steps)
-        spent = sum(tuned.num_gradients for tuned, _ in found)
-        return {"lr": best.lr, "number": number, "num_gradients": spent}
+        best = search(
+            cell, partial(_loop, cell, self.rival), seeds, self.rival.numbers, self.rival.open_ended
+        )
+        return {"lr": best.lr, "number": best.number, "num_gradients": best.num_gradients}
 
     def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
         factor = 1.0 if self.on is None else cell.base_lr_factor
         return self.rival.make(numbers["lr"] * factor, numbers["number"])
 
 
-def _loop(cell: Cell, rival: Rival, number: float, lr: float) -> InnerLoop:
+def _loop(cell: Cell, rival: Rival, lr: float, number: float) -> InnerLoop:
     return rival.make(lr, number).loop(cell)
 
 

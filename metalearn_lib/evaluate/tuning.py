@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,25 +21,32 @@ _GRID = (-6.0, 2.0)  # decades
 
 
 class Tuned(NamedTuple):
-    """The best rate, and what it cost to find."""
+    """The best rate, the best further number, and what it cost to find them."""
 
     lr: float
+    number: float
     mean_log_steps: float
     """the criterion: mean log of restricted steps"""
     num_gradients: int
-    """minibatch gradients spent on all rates"""
+    """minibatch gradients spent on all that was tried"""
 
 
 @one_thread()
 def search(
-    cell: Cell, make_loop: Callable[[float], InnerLoop], seeds: Seeds, open_ended: bool = False
+    cell: Cell,
+    make_loop: Callable[[float, float], InnerLoop],
+    seeds: Seeds,
+    numbers: Sequence[float] = (0.0,),
+    open_ended: bool = False,
 ) -> Tuned:
-    """The rate with which `make_loop(rate)` crosses soonest in `cell`.
+    """The rate, and the further number, with which `make_loop(rate, number)` crosses soonest in `cell`.
 
-    The mean log of restricted steps is minimised over half-decades, then over the quarter-decades beside the best.
+    For each number the mean log of restricted steps is minimised over half-decades, then over the quarter-decades
+    beside the best.
 
     Args:
         seeds: instances to tune on; never those that score.
+        numbers: what to try for the further number.
         open_ended: whether the upper end of the grid may be the best, as for a bound that may as well be infinite.
 
     Raises:
@@ -49,29 +56,37 @@ def search(
     seeds.require("tune")
     target = set_target(cell, seeds)
     instances = cell.draw(seeds, target.cap)
-    costs: dict[float, float] = {}
+    low, high = _GRID
+    coarse = sorted(np.arange(low, high + _COARSE / 2, _COARSE), key=lambda decade: abs(decade + 1))
     spent = 0
 
-    def race(decades: Iterable[float]) -> float:
+    def race(number: float, decades: Iterable[float], costs: dict[float, float]) -> float:
         nonlocal spent
         for decade in decades:
             to_beat = min(costs.values(), default=math.inf)
-            outcome = steps_to_threshold(make_loop(10**decade), instances, target, to_beat)
+            outcome = steps_to_threshold(make_loop(10**decade, number), instances, target, to_beat)
             costs[decade] = float(np.log(outcome.steps).mean())
             spent += outcome.num_gradients
         return min(costs, key=costs.__getitem__)
 
-    low, high = _GRID
-    best = race(sorted(np.arange(low, high + _COARSE / 2, _COARSE), key=lambda decade: abs(decade + 1)))
-    if best == low or (best == high and not open_ended):
+    found = {}
+    for number in numbers:
+        costs: dict[float, float] = {}
+        best = race(number, coarse, costs)
+        best = race(number, (each for each in (best - _FINE, best + _FINE) if low <= each <= high), costs)
+        found[number] = costs[best], float(best)
+    number = min(found, key=lambda each: found[each][0])
+    cost, decade = found[number]
+    if decade == low or (decade == high and not open_ended):
+        loop = make_loop(10**decade, number)
         raise RuntimeError(
-            f"cell {cell.name!r}: the best rate of {make_loop(1.0).direction!r}, 10^{best:g}, lies at the end of the "
-            f"tuning grid, 10^{low:g} to 10^{high:g}, so it may not be the best; is the threshold reachable?"
+            f"cell {cell.name!r}: the best of {loop.direction!r} at {loop.rate!r} lies at an end of the tuning grid, "
+            f"10^{low:g} to 10^{high:g}, so it may not be the best; is the threshold reachable on these {len(seeds)} "
+            "instances?"
         )
-    best = race(decade for decade in (best - _FINE, best + _FINE) if decade <= high)
-    return Tuned(10 ** float(best), costs[best], spent)
+    return Tuned(10**decade, number, cost, spent)
 
 
 def tune(cell: Cell, direction: Direction, seeds: Seeds) -> float:
     """The constant rate with which `direction` crosses soonest in `cell`; see `search`."""
-    return search(cell, lambda lr: InnerLoop(cell.learner, Constant(lr), direction), seeds).lr
+    return search(cell, lambda lr, _: InnerLoop(cell.learner, Constant(lr), direction), seeds).lr
