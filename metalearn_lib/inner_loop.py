@@ -92,19 +92,20 @@ def draw_instances(
     Raises:
         ValueError: when there are no steps, or the batch is larger than the data set.
     """
-    if num_steps < 1 or not 1 <= batch_size <= family.num_points:
+    num_points = family.num_points
+    if num_steps < 1 or not 1 <= batch_size <= num_points:
         raise ValueError(
             f"num_steps={num_steps}, batch_size={batch_size}: there must be at least 1 step, and a batch must hold "
-            f"1 to {family.num_points} points, the size of a data set."
+            f"1 to {num_points} points, the size of a data set."
         )
     task = family.stack(seeds)
     params = torch.stack([learner.init(seeds.generator(index, "params")) for index in seeds])
-    epochs = -(-num_steps * batch_size // family.num_points)
+    epochs = -(-num_steps * batch_size // num_points)
     orders = []
     for task_number, index in enumerate(seeds):
         generator = seeds.generator(index, "order")
-        visits = torch.cat([torch.randperm(family.num_points, generator=generator) for _ in range(epochs)])
-        rows = visits[: num_steps * batch_size] + task_number * family.num_points
+        visits = torch.cat([torch.randperm(num_points, generator=generator) for _ in range(epochs)])
+        rows = visits[: num_steps * batch_size] + task_number * num_points
         orders.append(rows.view(num_steps, batch_size))
     target, target_test = (one_hot(y, family.num_classes).to(dtype) for y in (task.y, task.y_test))
     table = torch.cat([task.x.to(dtype), target], -1).flatten(0, 1)

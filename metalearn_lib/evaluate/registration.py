@@ -30,6 +30,7 @@ from metalearn_lib.statistics import (
     faster_p,
     headroom_interval,
     holm,
+    pool_speedups,
     restricted_speedup,
 )
 from metalearn_lib.types import Seeds
@@ -204,9 +205,11 @@ def judge(
 ) -> pd.DataFrame:
     """The verdict on every hypothesis, from the data alone.
 
-    A hypothesis is on the mean over its cells of the log speed-up, cells being fixed by the registration; meta-seeds
-    and instances are drawn anew, each jointly over all cells. Against several baselines the weakest comparison counts
-    (an intersection-union test, which needs no correction). p-values are one-sided, and Holm's over all hypotheses.
+    As registered, a hypothesis is on the mean log speed-up over the cells of its groups, pooled with random effects;
+    where there are fewer than three cells, on that of the cells themselves. Beside it stands the sharper answer for
+    these cells and no others: cells fixed, meta-seeds and instances drawn anew, each jointly over all cells. Against
+    several baselines the weakest comparison counts (an intersection-union test, which needs no correction). p-values
+    are one-sided, and Holm's over all hypotheses.
 
     Args:
         labels: what `results` call each registered method.
@@ -214,16 +217,47 @@ def judge(
     Returns:
         A row for each hypothesis: claim, prior, the weakest baseline, speed-up with its 95 % interval, head-room
         captured, p-value, Holm's, and the verdict: supported, refuted (the opposite is significant by itself) or
-        undecided.
+        undecided; then speed-up and verdict for these cells alone.
     """
-    rows = [_test(each, registration, results, labels) for each in registration.hypotheses]
-    table = pd.DataFrame(rows).set_index("hypothesis")
-    table["p (Holm)"] = holm(table["p"].to_numpy())
-    table["verdict"] = [
-        "supported" if p <= LEVEL else "refuted" if refuted else "undecided"
-        for p, refuted in zip(table["p (Holm)"], table.pop("refuted"), strict=True)
-    ]
+    tests = [_test(each, registration, results, labels) for each in registration.hypotheses]
+    pooled, fixed = (_verdicts([test[kind] for test in tests]) for kind in ("pooled", "fixed"))
+    rows = {
+        each.name: {
+            "claim": each.claim,
+            "prior": each.prior,
+            "against": test["pooled"].baseline,
+            "speed-up": str(test["pooled"].speedup),
+            "captured": "–" if test["captured"] is None else str(test["captured"]),
+            "p": test["pooled"].p,
+        }
+        for each, test in zip(registration.hypotheses, tests, strict=True)
+    }
+    table = pd.DataFrame(rows).T.rename_axis("hypothesis").astype({"p": float})
+    table["p (Holm)"], table["verdict"] = pooled
+    table["these cells alone"] = [str(test["fixed"].speedup) for test in tests]
+    table["verdict on these"] = fixed[1]
     return table
+
+
+class _Comparison(NamedTuple):
+    """One method against one baseline, as a hypothesis asks."""
+
+    baseline: str
+    speedup: Interval
+    p: float
+    refuted: bool
+
+
+def _verdicts(comparisons: Sequence[_Comparison]) -> tuple[NDArray, list[str]]:
+    """Holm's p-values, and the verdicts from them."""
+    adjusted = holm(np.array([each.p for each in comparisons]))
+    return adjusted, [
+        "supported" if p <= LEVEL else "refuted" if each.refuted else "undecided"
+        for p, each in zip(adjusted, comparisons, strict=True)
+    ]
+
+
+_MARGINS = {"better": EQUIVALENCE, "no worse": 1 / EQUIVALENCE}
 
 
 def _test(
@@ -232,41 +266,44 @@ def _test(
     results: Mapping[str, CellResult],
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
+    """The weakest comparison with cells pooled and with cells fixed, and the head-room captured if that is asked."""
     cells = [results[name] for name in registration.in_groups(*hypothesis.groups)]
 
-    def times(name: str) -> NDArray:
-        return geometric_mean([cell.outcomes[labels[name]].steps for cell in cells])
+    def times(name: str) -> list[NDArray]:
+        return [cell.outcomes[labels[name]].steps for cell in cells]
 
-    method = times(hypothesis.method)
-    found = []
-    for name in hypothesis.baselines:
-        baseline = times(name)
-        speedup = restricted_speedup(baseline, method)
-        match hypothesis.asks:
-            case "better":
-                p, refuted = faster_p(baseline, method, EQUIVALENCE), speedup.high < EQUIVALENCE
-            case "no worse":
-                p, refuted = faster_p(baseline, method, 1 / EQUIVALENCE), speedup.high < 1 / EQUIVALENCE
-            case "equivalent":
-                p = equivalent_p(baseline, method)
-                refuted = speedup.low > EQUIVALENCE or speedup.high < 1 / EQUIVALENCE
-        found.append((p, labels[name], speedup, refuted))
-    p, weakest, speedup, refuted = max(found, key=lambda each: each[0])
     captured: Interval | None = None
     if hypothesis.captures is not None:
-        captured = headroom_interval(times(hypothesis.baselines[0]), method, times("sgd@B"))
-        p = p if captured.low > hypothesis.captures else max(p, 1.0)
-        refuted = refuted or captured.high < hypothesis.captures
-    return {
-        "hypothesis": hypothesis.name,
-        "claim": hypothesis.claim,
-        "prior": hypothesis.prior,
-        "against": weakest,
-        "speed-up": str(speedup),
-        "captured": "–" if captured is None else str(captured),
-        "p": p,
-        "refuted": refuted,
-    }
+        captured = headroom_interval(
+            *(geometric_mean(times(name)) for name in (hypothesis.baselines[0], hypothesis.method, "sgd@B"))
+        )
+
+    def compare(kind: Literal["pooled", "fixed"], name: str) -> _Comparison:
+        baseline, method = times(name), times(hypothesis.method)
+        margin = _MARGINS.get(hypothesis.asks)
+        if kind == "pooled" and len(cells) >= 3:
+            pooled = pool_speedups(baseline, method)
+            speedup = Interval(*map(float, np.exp(pooled.mean)))
+            zone = np.log(EQUIVALENCE)
+            outside = max(pooled.p_above(-zone), 1 - pooled.p_above(zone))
+            p = outside if margin is None else pooled.p_above(np.log(margin))
+        else:
+            before, after = geometric_mean(baseline), geometric_mean(method)
+            speedup = restricted_speedup(before, after)
+            p = equivalent_p(before, after) if margin is None else faster_p(before, after, margin)
+        if margin is None:
+            refuted = speedup.low > EQUIVALENCE or speedup.high < 1 / EQUIVALENCE
+        else:
+            refuted = speedup.high < margin
+        if captured is not None and hypothesis.captures is not None:
+            p = p if captured.low > hypothesis.captures else max(p, 1.0)
+            refuted = refuted or captured.high < hypothesis.captures
+        return _Comparison(labels[name], speedup, p, refuted)
+
+    def weakest(kind: Literal["pooled", "fixed"]) -> _Comparison:
+        return max((compare(kind, name) for name in hypothesis.baselines), key=lambda each: each.p)
+
+    return {"pooled": weakest("pooled"), "fixed": weakest("fixed"), "captured": captured}
 
 
 def geometric_mean(times: list[NDArray]) -> NDArray:

@@ -13,7 +13,7 @@ from metalearn_lib.statistics.paired import (
     restricted_speedup,
     verdict,
 )
-from metalearn_lib.statistics.pooling import Pooled, pool
+from metalearn_lib.statistics.pooling import Pooled, pool, pool_speedups
 from metalearn_lib.statistics.survival import survival_curve
 from metalearn_lib.statistics.times import (
     break_even_tasks,
@@ -44,6 +44,7 @@ __all__ = [
     "mean_interval",
     "performance_profile",
     "pool",
+    "pool_speedups",
     "ratio_of_means",
     "ratio_of_medians",
     "regret",

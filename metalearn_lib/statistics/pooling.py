@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from metalearn_lib.statistics.paired import Interval
+from metalearn_lib.statistics.paired import Interval, log_speedup_draws
+
+_LEAST = 1e-6
+"""The standard error of a cell in which no instance differs from another."""
 
 
 class Pooled(NamedTuple):
@@ -17,6 +21,29 @@ class Pooled(NamedTuple):
     mean: Interval
     prediction: Interval
     tau_squared: float
+    standard_error: float
+    """of the mean"""
+    num_cells: int
+
+    def p_above(self, margin: float) -> float:
+        """One-sided p-value of "the mean exceeds `margin`", by Student's t with `num_cells - 1` degrees of freedom."""
+        gap = self.mean.value - margin
+        if self.standard_error == 0:
+            return float(gap <= 0)
+        return float(stdtr(self.num_cells - 1, -gap / self.standard_error))
+
+
+def pool_speedups(baselines: Sequence[NDArray], methods: Sequence[NDArray], num_draws: int = 2000) -> Pooled:
+    """The log speed-up over cells, by `pool`; standard errors are those of the two-way bootstrap.
+
+    Args:
+        baselines, methods: for each cell, times as `restricted_speedup` takes them.
+        num_draws: bootstrap draws in each cell.
+    """
+    estimates, draws = zip(
+        *(log_speedup_draws(*each, num_draws) for each in zip(baselines, methods, strict=True)), strict=True
+    )
+    return pool(np.array(estimates), np.maximum([each.std() for each in draws], _LEAST))
 
 
 def pool(estimates: NDArray, standard_errors: NDArray) -> Pooled:
@@ -56,4 +83,6 @@ def pool(estimates: NDArray, standard_errors: NDArray) -> Pooled:
         Interval(mean, mean - mean_width, mean + mean_width),
         Interval(mean, mean - new_width, mean + new_width),
         tau_squared,
+        spread,
+        len(y),
     )
