@@ -170,7 +170,7 @@ def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
 def test_a_shipped_meta_optimizer_fits_its_card(name):
     theta, card = load_theta(name)
     config = MetaTrainConfig(**card["config"])
-    assert theta.shape == (MetaOptimizer(config.hidden).num_theta,)
+    assert theta.shape == config.init_theta().shape
     assert card["validation_loss"][str(config.seed)] == min(card["validation_loss"].values())
     assert card["gradient_evaluations_all_seeds"] >= card["gradient_evaluations"]
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 
 from metalearn_lib.statistics import (
     break_even_tasks,
@@ -16,6 +16,7 @@ from metalearn_lib.statistics import (
     holm,
     performance_profile,
     pool,
+    pool_speedups,
     ratio_of_means,
     ratio_of_medians,
     regret,
@@ -96,6 +97,17 @@ def test_equal_cells_pool_to_the_fixed_effect_and_spread_cells_to_their_variance
     pooled = pool(np.array([-1.0, 0, 1]), np.full(3, 0.1))
     assert pooled.tau_squared == pytest.approx(1 - 0.01)
     assert pooled.mean.high == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)
+
+
+def test_pooling_cells_without_noise_is_students_t_test_on_their_speedups():
+    gains = np.array([0.1, 0.5, 0.2, 0.4])
+    pooled = pool_speedups([TIMES] * 4, [TIMES / np.exp(gain) for gain in gains])
+    told = ttest_1samp(gains, 0.1, alternative="greater")
+    assert pooled.p_above(0.1) == pytest.approx(told.pvalue)
+    interval = told.confidence_interval(0.975)  # one-sided: its end is that of the two-sided 95 %
+    assert (pooled.mean.value, pooled.mean.low) == pytest.approx((gains.mean(), interval.low))
+    same = pool_speedups([TIMES] * 3, [TIMES] * 3)
+    assert (same.p_above(-0.1), same.p_above(0), same.p_above(0.1)) == (0, 1, 1)
 
 
 def test_the_area_below_the_survival_curve_is_the_mean_of_the_restricted_times():

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
 from metalearn_lib.evaluate.cells import Cell
@@ -23,6 +22,7 @@ from metalearn_lib.evaluate.store import Store
 from metalearn_lib.evaluate.threshold import Outcome, Target, set_target, steps_to_threshold
 from metalearn_lib.fingerprints import code_fingerprint, fingerprint
 from metalearn_lib.inner_loop import Instances
+from metalearn_lib.progress import progress_bar
 from metalearn_lib.statistics import Interval, restricted_speedup
 from metalearn_lib.types import Seeds
 
@@ -135,9 +135,7 @@ def evaluate(
     preparations = {
         key: run for job in left for key, run in job.preparations.items() if kept.facts(key) is None
     }
-    bar = tqdm(
-        total=len(preparations) + len(left), desc="contest", unit="run", disable=not progress or not left
-    )
+    bar = progress_bar(len(preparations) + len(left), "contest", "run", progress and bool(left))
     with _pool(min(workers or available_cores(), max(1, len(left)))) as results:
         for key, facts in results(preparations):
             kept.keep_facts(key, facts)

@@ -8,13 +8,13 @@ import platform
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from metalearn_lib import __version__
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
@@ -24,6 +24,7 @@ from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
 from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
+from metalearn_lib.progress import progress_bar
 from metalearn_lib.trees import fill, leaves
 from metalearn_lib.types import Seeds
 
@@ -328,11 +329,11 @@ def meta_train_many(
         progress: whether to draw a progress bar over the runs.
     """
     workers = min(workers or available_cores(), len(configs))
-    label = {"desc": "meta-training", "unit": "run", "total": len(configs), "disable": not progress}
+    bar = partial(progress_bar, len(configs), "meta-training", "run", progress)
     if workers == 1:
-        return list(tqdm(map(_train_and_validate, configs), **label))
+        return list(bar(map(_train_and_validate, configs)))
     with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
-        return list(tqdm(pool.map(_train_and_validate, configs), **label))
+        return list(bar(pool.map(_train_and_validate, configs)))
 
 
 def _train_and_validate(config: MetaTrainConfig) -> Trained:

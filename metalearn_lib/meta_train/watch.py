@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from metalearn_lib.progress import progress_bar
 
 
 class Watch:
@@ -41,7 +41,7 @@ class Watch:
             kept = [line for line in _lines(log) if line["outer_step"] < start] if start else []
             self.log = Path(log).open("w", buffering=1)  # noqa: SIM115
             self.log.writelines(json.dumps(line) + "\n" for line in kept)
-        self.bar = tqdm(total=outer_steps, initial=start, desc=label, unit="outer step", disable=not progress)
+        self.bar = progress_bar(outer_steps, label, "outer step", progress, initial=start)
         self.began = self.last = time.monotonic()
         self.tasks = self.steps = 0.0
 

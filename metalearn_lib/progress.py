@@ -1,0 +1,24 @@
+"""The progress bar of everything that takes more than two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+
+def progress_bar(
+    total: int, label: str, unit: str, show: bool, over: Iterable[Any] | None = None, *, initial: int = 0
+) -> tqdm:
+    """A bar that is drawn if `show`, unless the environment's `TQDM_DISABLE` forbids it.
+
+    Args:
+        total: units in all.
+        label: what stands before the bar.
+        unit: what is counted, in the singular.
+        over: what to iterate over, where the bar does not wait for `update`.
+        initial: units that were done before.
+    """
+    hidden = {} if show else {"disable": True}  # a False would outvote the environment
+    return tqdm(over, total=total, desc=label, unit=unit, initial=initial, **hidden)
