@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,5 +21,5 @@ def progress_bar(
         over: what to iterate over, where the bar does not wait for `update`.
         initial: units that were done before.
     """
-    hidden = {} if show else {"disable": True}  # a False would outvote the environment
-    return tqdm(over, total=total, desc=label, unit=unit, initial=initial, **hidden)
+    hidden = not show or bool(os.environ.get("TQDM_DISABLE"))  # tqdm's bar for notebooks does not look there
+    return tqdm(over, total=total, desc=label, unit=unit, initial=initial, disable=hidden)
