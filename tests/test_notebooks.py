@@ -107,8 +107,8 @@ def _quoted(text: str, name: str) -> list[str]:
         ("task_shift", {"shfit": 2.0}, r"there is no parameter 'shfit'; did you mean 'shift'"),
         (
             "task_shift",
-            {"shift_family": "rotate", "shift": float("nan")},
-            r"shift_family='rotate' is unknown",
+            {"shift_family": "rotated", "shift": float("nan")},
+            r"shift_family='rotated' is unknown.*pass e\.g\. -p shift_family rotate\nshift=nan is not a finite number",
         ),
         (
             "meta_training",
