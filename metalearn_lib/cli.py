@@ -251,7 +251,7 @@ def _hold(arguments: argparse.Namespace) -> int:
     except (RuntimeError, StoreError, TrapSprung) as error:
         raise CommandError(str(error)) from error
     verdicts = judge(registration, by_cell(table), labels)
-    print(verdicts[["claim", "against", "speed-up", "p (Holm)", "verdict"]].to_string())
+    print(verdicts.drop(columns=["prior", "p"]).to_string())
     print(f"\nwrote {out}: {len(table):,} runs under the registration {registration.sha256[:16]}")
     return 0
 

@@ -15,9 +15,9 @@ from metalearn_lib.cores import one_thread
 from metalearn_lib.evaluate import Cell
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizers import LearnedRate, load_theta
-from metalearn_lib.rates import Constant
 from metalearn_lib.shifts import SHIFTS, make_shift
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.trees import stack, take, twice
 from metalearn_lib.types import Info, Seeds
 
 
@@ -59,15 +59,16 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     learner = cell.learner
     with one_thread(), torch.inference_mode():
         instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
-        rates = {"SGD": Constant(setting.base_lr), "meta-optimizer": LearnedRate(setting.base_lr, theta)}
-        runs, held_out = {}, {}
-        for name, rate in rates.items():
-            infos, losses = [], []
-            for state, info in InnerLoop(learner, rate).iterate(instances):
-                infos.append(info)
-                losses.append(learner.loss(state.params, instances.test))
-            runs[name] = Info(*(torch.stack(field, 1) for field in zip(*infos, strict=True)))
-            held_out[name] = torch.cat(losses).nan_to_num(nan=torch.inf)
+        # SGD is the meta-optimizer that says nothing; so the two are a pair of arms, which share their minibatches
+        rate = LearnedRate(setting.base_lr, torch.stack([torch.zeros_like(theta), theta]))
+        loop, test = InnerLoop(learner, rate), twice(instances.test)
+        infos, losses = [], []
+        for state, info in loop.iterate(instances, loop.init(instances.params.repeat(2, 1))):
+            infos.append(info)
+            losses.append(learner.loss(state.params, test))
+        both = stack(infos, 1)
+        runs = {name: take(both, torch.tensor([arm])) for arm, name in enumerate(("SGD", "meta-optimizer"))}
+        held_out = dict(zip(runs, torch.stack(losses, 1).nan_to_num(nan=torch.inf), strict=True))
         frequency = instances.test.target.mean(1)
         prior = float(-torch.special.xlogy(frequency, frequency).sum())
         best = min(float(losses.min()) for losses in held_out.values())
@@ -78,18 +79,22 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
 def draw(result: Duel, axes: Any = None) -> Any:
     """The four curves of the monitor, and a sentence on who crossed when."""
     axes = plots.training(result.runs, result.threshold, axes)
+    _tell(result, axes)
+    return axes
+
+
+def _tell(result: Duel, axes: Any) -> None:
     told = [
         f"{name}: {f'crosses at step {step}' if step else 'never crosses'}"
         for name, step in result.steps.items()
     ]
     axes[0, 0].figure.supxlabel("   ".join(told), fontsize=11)
-    return axes
 
 
 def as_image(figure: Any) -> bytes:
-    """The figure as a PNG for a widget."""
+    """The figure as a PNG for a widget: soon made rather than small."""
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=140)
+    figure.savefig(image, format="png", dpi=110, pil_kwargs={"compress_level": 1})
     return image.getvalue()
 
 
@@ -121,10 +126,11 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        for ax in axes.flat:
-            ax.clear()
-        figure.legends.clear()
-        draw(result, axes)
+        if axes[0, 0].lines:
+            plots.move_training(result.runs, result.threshold, axes)
+            _tell(result, axes)
+        else:
+            draw(result, axes)
         picture.value = as_image(figure)
 
     for control in (family, severity, base_lr, seed):

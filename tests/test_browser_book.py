@@ -128,6 +128,16 @@ def test_a_notebook_can_be_downloaded_from_its_page(visit: Any, book: Path) -> N
     assert notebook["nbformat"] == 4
 
 
+def test_the_command_that_opens_a_notebook_can_be_copied_from_its_page(visit: Any) -> None:
+    page = visit("experiments/task_shift.html", permissions=["clipboard-read", "clipboard-write"]).page
+    page.locator(".dropdown-launch-buttons > button").click()
+    page.locator(".btn-launch").first.click()
+    page.get_by_text("copied").wait_for()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command == "jupyter lab notebooks/task_shift.ipynb"
+    page.locator(".btn-launch", has_text=command).wait_for()
+
+
 def test_each_link_to_a_setting_moves_the_explorer(visit: Any) -> None:
     page = visit("index.html").page
     links = page.locator("article a[href^='#shift=']")

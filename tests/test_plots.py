@@ -90,6 +90,10 @@ def test_moving_a_slider_trains_again_and_redraws():
     assert bytes(picture.value) != before
     family.value = "translate"
     severity.value = 64.0
+    severity.value, base_lr.value = 4.0, 1.0
+    afresh = widgets.shift_sliders(untrained).children
+    afresh[0].value, afresh[1].value = "translate", 4.0
+    assert bytes(picture.value) == bytes(afresh[4].value), "nothing is left of what was drawn before"
     assert plt.get_fignums() == []
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from report_project import REPOSITORY, Project, notebook
 
+from metalearn_lib.report.launch import hosted
+
 NUMBERS = notebook(
     "# Numbers",
     "#: parameters\nspeed = 1.5",
@@ -70,8 +72,22 @@ def test_a_book_quotes_its_notebooks_and_follows_them_when_they_change(book: Pro
     assert book.outputs() == before
 
     book.declare({"source": "numbers.ipynb", "output": "numbers", "parameters": {"speed": 2.25}})
-    assert build(book)[0] == 0
+    assert build(book, GITHUB_SERVER_URL="https://github.com", GITHUB_REPOSITORY="owner/name")[0] == 0
     assert "2.25" in page(book, "index"), "a page that only quotes the notebook is written again"
+    assert "https://mybinder.org/v2/gh/owner/name/HEAD?urlpath=" in page(book, "experiments/numbers")
+    assert "mybinder" not in page(book, "index")
+
+
+def test_a_notebook_is_launched_from_its_repository_whoever_hosts_that() -> None:
+    opened = "HEAD?urlpath=lab%2Ftree%2Fnotebooks%2Fa.ipynb"
+    assert hosted("https://github.com/owner/name.git", "notebooks/a.ipynb") == {
+        "Binder": f"https://mybinder.org/v2/gh/owner/name/{opened}",
+        "Colab": "https://colab.research.google.com/github/owner/name/blob/HEAD/notebooks/a.ipynb",
+    }
+    assert hosted("https://codeberg.org/owner/name/", "notebooks/a.ipynb") == {
+        "Binder": f"https://mybinder.org/v2/git/https%3A%2F%2Fcodeberg.org%2Fowner%2Fname/{opened}"
+    }
+    assert hosted(None, "notebooks/a.ipynb") == {}
 
 
 def test_a_page_starts_no_kernel_and_has_one_search_field(book: Project) -> None:

@@ -274,9 +274,9 @@ def _test(
 
     captured: Interval | None = None
     if hypothesis.captures is not None:
-        captured = headroom_interval(
-            *(geometric_mean(times(name)) for name in (hypothesis.baselines[0], hypothesis.method, "sgd@B"))
-        )
+        three = hypothesis.baselines[0], hypothesis.method, "sgd@B"
+        before, after, best = (geometric_mean(times(name)) for name in three)
+        captured = headroom_interval(before, after, best)
 
     def compare(kind: Literal["pooled", "fixed"], name: str) -> _Comparison:
         baseline, method = times(name), times(hypothesis.method)

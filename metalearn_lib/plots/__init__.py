@@ -2,7 +2,7 @@
 
 from metalearn_lib.plots.contest import chain, crossings, headroom_map, profiles, speedups, survival
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
-from metalearn_lib.plots.runs import points, rate_paths, training
+from metalearn_lib.plots.runs import move_training, points, rate_paths, training
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, WIDTH, use_style
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "estimator_faults",
     "headroom_map",
     "learning_curves",
+    "move_training",
     "points",
     "profiles",
     "rate_paths",

@@ -11,6 +11,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
+from metalearn_lib.report.launch import add_launch_button
 from metalearn_lib.report.offline import ShiftExplorerDirective, write_equation, write_math
 from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
 from metalearn_lib.report.runs import OUTPUT_FOLDER, RunsError, find_root
@@ -24,6 +25,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (write_math, None), (write_equation, None))
     app.add_directive("shift-explorer", ShiftExplorerDirective)
     app.connect("html-page-context", mend_lists)
+    app.connect("html-page-context", add_launch_button, priority=900)
     app.connect("build-finished", fail_on_warnings, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
