@@ -21,6 +21,7 @@ from metalearn_lib.evaluate import (
     steps_to_threshold,
     tune,
 )
+from metalearn_lib.evaluate.overhead import relative_cost
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizers import MetaOptimizer
 from metalearn_lib.rates import Constant
@@ -185,11 +186,15 @@ def test_an_interrupted_contest_resumes_and_writes_the_same_bytes(tmp_path, monk
     with pytest.raises(KeyboardInterrupt):
         evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert not broken.exists()
+    assert contest.count_missing([CELL, WIDE], CONTESTANTS, *SEEDS, broken) == 10 - 4
     evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert len(runs) == 5 + (10 - 4)  # four were kept
     assert whole.read_bytes() == broken.read_bytes()
+    written = broken.stat().st_mtime_ns
     evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert len(runs) == 11  # nothing was left to do
+    assert broken.stat().st_mtime_ns == written  # nor to write
+    assert contest.count_missing([CELL, WIDE], CONTESTANTS, *SEEDS, broken) == 0
 
 
 def test_another_method_or_another_setting_is_computed_and_what_is_there_is_not(tmp_path, monkeypatch):
@@ -216,6 +221,19 @@ def test_a_damaged_or_foreign_store_is_refused_by_name(tmp_path):
     pd.DataFrame({"a": [1]}).to_parquet(foreign)
     with pytest.raises(StoreError, match="no table of results"):
         evaluate([CELL], fixed, *SEEDS, foreign, workers=1, progress=False)
+
+
+def test_a_step_that_does_its_work_three_times_is_told_to_cost_more():
+    class Thrice(InnerLoop):
+        def step(self, state, batch):
+            super().step(state, batch)
+            super().step(state, batch)
+            return super().step(state, batch)
+
+    loops = {"once": InnerLoop(CELL.learner, Constant(0.1)), "thrice": Thrice(CELL.learner, Constant(0.1))}
+    cost = relative_cost(loops, CELL.draw(Seeds("demo", 8), 20), rounds=3)
+    assert cost["once"] == 1
+    assert cost["thrice"] > 1.5
 
 
 def test_two_cells_of_one_name_are_refused():

@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from report_project import REPOSITORY
 
 from metalearn_lib.evaluate import CellResult, Outcome, set_target
+from metalearn_lib.evaluate.contest import count_missing
 from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant, mixture_cell
 from metalearn_lib.evaluate.methods import Learn, Method, Tune
 from metalearn_lib.evaluate.registration import (
@@ -86,6 +88,29 @@ def test_what_is_held_has_every_cell_and_method_of_the_hypotheses():
     for each in REGISTRATION.hypotheses:
         assert held.in_groups(*each.groups) == REGISTRATION.in_groups(*each.groups) != []
         assert {each.method, *each.baselines} <= held.in_hypotheses
+
+
+def test_the_cells_that_are_not_held_are_the_others():
+    held, others = REGISTRATION.held(), REGISTRATION.others()
+    assert held.cells.keys() | others.cells.keys() == REGISTRATION.cells.keys()
+    assert not held.cells.keys() & others.cells.keys()
+    assert not others.whole
+    meet, labels = contestants(others)
+    assert list(meet(others.cells["scale 2"])) == [labels[name] for name in REGISTRATION.map_methods]
+    assert {labels["meta"], labels["meta-adam"]} < set(meet(others.cells["moons"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("contest", REGISTRATION.held()), ("others", REGISTRATION.others())]
+)
+def test_the_table_that_is_kept_was_made_by_this_very_code(name, part):
+    kept = REPOSITORY / "results" / f"{name}.parquet"
+    assert kept.exists()
+    meet, _ = contestants(part)
+    seeds = part.score_seeds, part.tune_seeds
+    assert count_missing(list(part.cells.values()), meet, *seeds, kept) == 0, (
+        f"hold the contest again: rm {kept}; python -m metalearn_lib notebooks --only contest headroom"
+    )
 
 
 def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_what_is_held():

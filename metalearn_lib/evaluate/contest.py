@@ -124,12 +124,7 @@ def evaluate(
     names = [cell.name for cell in cells]
     if len(set(names)) < len(names):
         raise ValueError(f"cells {names} share a name; give each its own.")
-    jobs = [
-        _Job(cell, name, -1 if isinstance(recipes, Recipe) else meta_seed, recipe, score_seeds, tune_seeds)
-        for cell in cells
-        for name, recipes in (methods(cell) if callable(methods) else methods).items()
-        for meta_seed, recipe in enumerate([recipes] if isinstance(recipes, Recipe) else recipes)
-    ]
+    jobs = _jobs(cells, methods, score_seeds, tune_seeds)
     kept = Store(store)
     left = [job for job in jobs if kept.rows(job.key) is None]
     preparations = {
@@ -153,6 +148,18 @@ def evaluate(
             f"delete {store} and run again."
         )
     return table.to_pandas()
+
+
+def count_missing(
+    cells: Sequence[Cell],
+    methods: Methods | Callable[[Cell], Methods],
+    score_seeds: Seeds,
+    tune_seeds: Seeds,
+    store: str | os.PathLike[str],
+) -> int:
+    """How many runs `evaluate` would compute, given what `store` holds; none if it was made by this very code."""
+    kept = Store(store)
+    return sum(kept.rows(job.key) is None for job in _jobs(cells, methods, score_seeds, tune_seeds))
 
 
 def by_cell(table: pd.DataFrame) -> dict[str, CellResult]:
@@ -244,6 +251,20 @@ class _Job(NamedTuple):
 
     def _key(self, *values: Any) -> str:
         return fingerprint(code_fingerprint(_DECIDES), *values)
+
+
+def _jobs(
+    cells: Sequence[Cell],
+    methods: Methods | Callable[[Cell], Methods],
+    score_seeds: Seeds,
+    tune_seeds: Seeds,
+) -> list[_Job]:
+    return [
+        _Job(cell, name, -1 if isinstance(recipes, Recipe) else meta_seed, recipe, score_seeds, tune_seeds)
+        for cell in cells
+        for name, recipes in (methods(cell) if callable(methods) else methods).items()
+        for meta_seed, recipe in enumerate([recipes] if isinstance(recipes, Recipe) else recipes)
+    ]
 
 
 _Calls = Mapping[str, tuple[Any, ...]]

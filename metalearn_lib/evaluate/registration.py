@@ -133,6 +133,18 @@ class Registration(NamedTuple):
             cells={name: self.cells[name] for name in kept}, groups={name: self.groups[name] for name in kept}
         )
 
+    def others(self) -> Registration:
+        """The cells that `held` leaves out, in which only the head-room's few rules meet and, outside the map, two
+        learned rates.
+        """
+        left = [name for name, group in self.groups.items() if group not in HELD]
+        return self._replace(
+            cells={name: self.cells[name] for name in left},
+            groups={name: self.groups[name] for name in left},
+            methods=[*self.map_methods, "meta", "meta-adam"],
+            whole=False,
+        )
+
     @property
     def in_hypotheses(self) -> set[str]:
         """Names of the methods that the hypotheses are about, their ruler, and the other learned rates."""

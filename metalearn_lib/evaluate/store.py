@@ -72,7 +72,7 @@ class Store:
     def join(self, keys: Iterable[str]) -> pa.Table:
         """The rows of `keys`, in that order, as one table, written to `path`; what is no longer asked for goes."""
         table = pa.concat_tables([self._rows[key] for key in keys]).combine_chunks()
-        if self.path is not None and not (self.path.exists() and self._read(self.path).equals(table)):
+        if self.path is not None and not (self.path.exists() and _keys(self._read(self.path)) == _keys(table)):
             _write(self.path, table)
         return table
 
@@ -90,6 +90,11 @@ class Store:
         if "key" not in table.column_names:
             raise StoreError(f"{path} is no table of results: it has no column 'key'; name another file.")
         return table
+
+
+def _keys(table: pa.Table) -> list[str]:
+    """What a table holds: a key names all that made its rows."""
+    return table["key"].to_pylist()
 
 
 def _write(path: Path, table: pa.Table) -> None:

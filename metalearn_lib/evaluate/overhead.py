@@ -1,0 +1,30 @@
+"""What a step of each method costs beside a step of another, on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from metalearn_lib.cores import one_thread
+from metalearn_lib.inner_loop import InnerLoop, Instances
+
+
+@one_thread()
+def relative_cost(loops: Mapping[str, InnerLoop], instances: Instances, rounds: int = 5) -> dict[str, float]:
+    """Processor time of a step, over that of the first loop: the overhead that a clock of gradients does not see.
+
+    Each loop in turn trains the instances, `rounds` times over, and the least of its times counts, so that what else
+    the machine does disturbs all of them alike. The answer is a measurement: it is never the same twice.
+
+    Args:
+        loops: by name; the first is what the others are held against.
+        instances: as many steps as they have are timed.
+    """
+    least = dict.fromkeys(loops, float("inf"))
+    for _ in range(rounds):
+        for name, loop in loops.items():
+            start = time.process_time()
+            loop.unroll(instances)
+            least[name] = min(least[name], time.process_time() - start)
+    first = next(iter(least.values()))
+    return {name: seconds / first for name, seconds in least.items()}
