@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -122,7 +124,7 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     axes = figure.subplots(2, 2, sharex=True)
     figure.subplots_adjust(left=0.1, right=0.98, top=0.9, bottom=0.16, wspace=0.28)
 
-    def redraw(_: Any = None) -> None:
+    def redraw() -> None:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
@@ -133,10 +135,38 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
             draw(result, axes)
         picture.value = as_image(figure)
 
+    changed = latest(redraw)
     for control in (family, severity, base_lr, seed):
-        control.observe(redraw, names="value")
+        control.observe(changed, names="value")
     redraw()
     return ipywidgets.VBox([family, severity, base_lr, seed, picture])
+
+
+def latest(work: Callable[[], None], pause: float = 0.03) -> Callable[[Any], None]:
+    """An observer that works once `pause` seconds after the first of many changes, so that work never queues up.
+
+    What a fast hand sends while the kernel is busy is heard when it no longer is, and done once. Outside of an event
+    loop there is nobody to wait for, and it works at once.
+    """
+    waiting = False
+
+    def now() -> None:
+        nonlocal waiting
+        waiting = False
+        work()
+
+    def heard(_: Any = None) -> None:
+        nonlocal waiting
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            work()
+            return
+        if not waiting:
+            waiting = True
+            loop.call_later(pause, now)
+
+    return heard
 
 
 def _first_pair(below: torch.Tensor) -> int | None:

@@ -1,3 +1,4 @@
+import asyncio
 import io
 import subprocess
 import sys
@@ -95,6 +96,21 @@ def test_moving_a_slider_trains_again_and_redraws():
     afresh[0].value, afresh[1].value = "translate", 4.0
     assert bytes(picture.value) == bytes(afresh[4].value), "nothing is left of what was drawn before"
     assert plt.get_fignums() == []
+
+
+def test_what_changes_while_the_kernel_is_busy_is_drawn_once():
+    drawn = []
+
+    async def drag():
+        changed = widgets.latest(lambda: drawn.append("drawn"), pause=0.01)
+        for _ in range(5):
+            changed(None)
+        await asyncio.sleep(0.05)
+        changed(None)
+        await asyncio.sleep(0.05)
+
+    asyncio.run(drag())
+    assert len(drawn) == 2
 
 
 def test_the_core_imports_nothing_that_draws_shows_or_builds():

@@ -72,7 +72,9 @@ class Store:
     def join(self, keys: Iterable[str]) -> pa.Table:
         """The rows of `keys`, in that order, as one table, written to `path`; what is no longer asked for goes."""
         table = pa.concat_tables([self._rows[key] for key in keys]).combine_chunks()
-        if self.path is not None and not (self.path.exists() and _keys(self._read(self.path)) == _keys(table)):
+        if self.path is not None and not (
+            self.path.exists() and _keys(self._read(self.path)) == _keys(table)
+        ):
             _write(self.path, table)
         return table
 

@@ -1,0 +1,126 @@
+"""The live path: JupyterLab, a kernel, and the widgets in a real browser."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import open_browser
+
+from metalearn_lib.web import ShiftExplorer
+from metalearn_lib.widgets import shift_sliders
+
+EXPLORER = (
+    "from metalearn_lib.web import ShiftExplorer\nexplorer = ShiftExplorer(severity=1.0, seed=3)\nexplorer"
+)
+SLIDERS = """
+import ipywidgets
+from metalearn_lib.widgets import shift_sliders
+box, told = shift_sliders(), ipywidgets.Label("0 pictures")
+drawn = []
+def count(change):
+    drawn.append(change)
+    told.value = f"{len(drawn)} pictures"
+box.children[4].observe(count, names="value")
+ipywidgets.VBox([box, told])
+"""
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    made = [
+        {
+            "cell_type": "code",
+            "id": f"c{n}",
+            "metadata": {},
+            "source": cell,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for n, cell in enumerate(cells)
+    ]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content = {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab whose folder holds `live.ipynb`."""
+    root = tmp_path_factory.mktemp("lab")
+    write_notebook(root / "live.ipynb", EXPLORER, SLIDERS)
+    folders = {f"JUPYTER_{kind}_DIR": str(root / f".{kind}") for kind in ("RUNTIME", "CONFIG")}
+    options = [
+        "--no-browser",
+        "--allow-root",
+        "--IdentityProvider.token=",
+        "--ServerApp.port=0",
+        f"--ServerApp.root_dir={root}",
+        f"--LabApp.workspaces_dir={root / '.workspaces'}",
+        f"--LabApp.user_settings_dir={root / '.settings'}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    with (root / "log").open("w") as log:
+        command = [sys.executable, "-m", "jupyterlab", *options]
+        server = subprocess.Popen(command, env=os.environ | folders, cwd=root, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 90
+        while not (found := list((root / ".RUNTIME").glob("jpserver-*.json"))):
+            assert server.poll() is None, (root / "log").read_text()[-3000:]
+            assert time.monotonic() < end, (root / "log").read_text()[-3000:]
+            time.sleep(0.1)
+        yield f"{json.loads(found[0].read_text())['url']}lab/tree/live.ipynb"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(lab: str) -> Iterator[Any]:
+    """The notebook in JupyterLab, all of its cells run."""
+    with open_browser() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        page.set_default_timeout(90_000)
+        page.goto(lab)
+        page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for()
+        page.locator(
+            ".jp-Toolbar-kernelStatus, .jp-Notebook-ExecutionIndicator[data-status=idle]"
+        ).first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        page.locator(".jp-OutputArea .sx").wait_for()
+        yield page
+
+
+def test_the_explorer_in_a_live_notebook_shows_what_torch_computes(page: Any) -> None:
+    explorer = ShiftExplorer(severity=1.0, seed=3)
+    bases = {key: explorer.experiment.rules[key].base_lr for key in ("meta", "sgd")}
+    answer, _ = explorer.engine.judge(explorer.settings, bases, explorer.experiment.limit)
+    told = "SGD: crossed at step {sgd}. Meta-optimizer: crossed at step {meta}".format(**answer["crossed"])
+    page.locator("[data-out=status]").filter(has_text=told).wait_for()
+
+
+def test_a_slider_pressed_faster_than_the_kernel_computes_ends_at_the_right_picture(page: Any) -> None:
+    handle = page.locator(".widget-slider .noUi-handle").first
+    handle.focus()
+    presses = 20
+    for _ in range(presses):
+        page.keyboard.press("ArrowRight")
+    expected = shift_sliders()
+    expected.children[1].value = 2.0 ** (presses * 0.25)
+    wanted = base64.b64encode(bytes(expected.children[4].value)).decode()
+    page.wait_for_function(
+        """async (wanted) => {
+            const picture = document.querySelector("img.widget-image");
+            const bytes = new Uint8Array(await (await fetch(picture.src)).arrayBuffer());
+            return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) === wanted;
+        }""",
+        arg=wanted,
+    )
+    drawn = int(page.locator(".widget-label", has_text="pictures").inner_text().split()[0])
+    assert 1 <= drawn < presses
