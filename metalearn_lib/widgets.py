@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ipywidgets
+import matplotlib as mpl
 import torch
 from matplotlib.figure import Figure
 
@@ -107,33 +108,34 @@ _ON_THE_PLANE = ("translate", "scale", "anisotropy", "axis_anisotropy")
 def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
     theta = load_theta("sgd")[0] if theta is None else theta
-    style: dict[str, Any] = {"continuous_update": False, "style": {"description_width": "9em"}}
-    family = ipywidgets.Dropdown(
-        options=_ON_THE_PLANE, value="scale", description="shift", style=style["style"]
-    )
+    look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "30em"}}
+    slider = look | {"continuous_update": False}
+    family = ipywidgets.Dropdown(options=_ON_THE_PLANE, value="scale", description="shift", **look)
     severity = ipywidgets.FloatLogSlider(
-        value=1, base=2, min=-3, max=6, step=0.25, description="severity", **style
+        value=1, base=2, min=-3, max=6, step=0.25, description="severity", **slider
     )
     base_lr = ipywidgets.FloatLogSlider(
-        value=1, min=-2, max=2, step=0.25, description="base learning rate", **style
+        value=1, min=-2, max=2, step=0.25, description="base learning rate", **slider
     )
-    seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **style)
+    seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **slider)
     picture = ipywidgets.Image(format="png", width=760)
     # one figure, laid out once and kept from pyplot's own list, so that a long session does not fill with figures
-    figure = Figure(figsize=(plots.WIDTH, 5.2))
-    axes = figure.subplots(2, 2, sharex=True)
+    with mpl.rc_context(plots.STYLE):
+        figure = Figure(figsize=(plots.WIDTH, 5.2))
+        axes = figure.subplots(2, 2, sharex=True)
     figure.subplots_adjust(left=0.1, right=0.98, top=0.9, bottom=0.16, wspace=0.28)
 
     def redraw() -> None:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        if axes[0, 0].lines:
-            plots.move_training(result.runs, result.threshold, axes)
-            _tell(result, axes)
-        else:
-            draw(result, axes)
-        picture.value = as_image(figure)
+        with mpl.rc_context(plots.STYLE):
+            if axes[0, 0].lines:
+                plots.move_training(result.runs, result.threshold, axes)
+                _tell(result, axes)
+            else:
+                draw(result, axes)
+            picture.value = as_image(figure)
 
     changed = latest(redraw)
     for control in (family, severity, base_lr, seed):

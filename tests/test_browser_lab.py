@@ -88,9 +88,7 @@ def page(lab: str) -> Iterator[Any]:
         page.set_default_timeout(90_000)
         page.goto(lab)
         page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for()
-        page.locator(
-            ".jp-Toolbar-kernelStatus, .jp-Notebook-ExecutionIndicator[data-status=idle]"
-        ).first.wait_for()
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         page.locator(".jp-OutputArea .sx").wait_for()

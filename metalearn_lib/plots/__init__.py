@@ -3,11 +3,12 @@
 from metalearn_lib.plots.contest import chain, crossings, headroom_map, profiles, speedups, survival
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
 from metalearn_lib.plots.runs import move_training, points, rate_paths, training
-from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, WIDTH, use_style
+from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
 
 __all__ = [
     "COLOURS",
     "ESTIMATOR_COLOURS",
+    "STYLE",
     "WIDTH",
     "by_number",
     "chain",

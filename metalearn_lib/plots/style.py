@@ -54,30 +54,32 @@ WIDTH = 7.2
 """inches, that of the book's column"""
 
 
+STYLE: dict[str, Any] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.dpi": 100,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "font.size": 11,
+    "grid.alpha": 0.25,
+    "grid.color": INK,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "svg.hashsalt": "metalearn",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+"""Settings of matplotlib that make the look of every figure."""
+
+
 def use_style() -> None:
     """Set the look of every figure of the book, and draw SVG with the same bytes each time."""
-    mpl.rcParams.update(
-        {
-            "axes.edgecolor": INK,
-            "axes.grid": True,
-            "axes.labelcolor": INK,
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "figure.dpi": 100,
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            "savefig.facecolor": "none",
-            "font.size": 11,
-            "grid.alpha": 0.25,
-            "grid.color": INK,
-            "legend.frameon": False,
-            "legend.labelcolor": INK,
-            "svg.hashsalt": "metalearn",
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        }
-    )
+    mpl.rcParams.update(STYLE)
 
 
 def label_ones_twos_and_fives(axis: Any) -> None:
