@@ -18,6 +18,10 @@ from metalearn_lib.meta_optimizers import (
     shipped,
 )
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
+from metalearn_lib.meta_train.families import FAMILIES, RandomFamily
+from metalearn_lib.shifts import RandomShift
+from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.types import Seeds
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
 
@@ -139,6 +143,23 @@ def test_every_estimator_trains_over_families_and_setups_and_repeats_itself(esti
     assert torch.equal(first.theta, again.theta)
     assert not torch.equal(first.theta, config.init_theta())
     assert MetaTrainConfig(**json.loads(json.dumps(first.card["config"]))) == config
+
+
+def test_every_family_can_be_trained_on_and_the_contests_mixture_is_drawn_as_ever():
+    home, seeds = GaussianMixture(num_points=256, num_test=128), Seeds("demo", 12)
+    for name, make in FAMILIES.items():
+        task = RandomFamily(home, (name,)).stack(seeds)
+        assert task.x.shape == home.stack(seeds).x.shape
+        assert int(task.y.max()) < home.num_classes
+        changed, plain = make(home, 0.9).stack(seeds), home.stack(seeds)
+        same = torch.equal(changed.x, plain.x) and torch.equal(changed.y, plain.y)
+        assert same == (name == "home")
+    names = ("home", "translate", "scale", "anisotropy")
+    drawn, mixture = (kind(home, names).stack(seeds) for kind in (RandomFamily, RandomShift))
+    assert torch.equal(drawn.x, mixture.x)
+    assert torch.equal(drawn.y, mixture.y)
+    with pytest.raises(ValueError, match=r"families \['moon'\] must be one or more of home, translate"):
+        MetaTrainConfig(families=("moon",))
 
 
 def test_chunks_in_turn_go_to_every_direction():

@@ -100,6 +100,13 @@ def test_the_cells_that_are_not_held_are_the_others():
     assert {labels["meta"], labels["meta-adam"]} < set(meet(others.cells["moons"]))
 
 
+def test_a_cell_is_left_out_for_want_of_a_threshold_and_for_nothing_else():
+    left_out = set(REGISTRATION.cells) - {cell.name for cell in REGISTRATION.scored}
+    assert left_out == {"imbalance 0.97"}
+    with pytest.raises(RuntimeError, match="the reference learns nothing"):
+        set_target(REGISTRATION.cells["imbalance 0.97"], Seeds("score", 1, 100_119))
+
+
 @pytest.mark.parametrize(
     ("name", "part"), [("contest", REGISTRATION.held()), ("others", REGISTRATION.others())]
 )
@@ -108,7 +115,7 @@ def test_the_table_that_is_kept_was_made_by_this_very_code(name, part):
     assert kept.exists()
     meet, _ = contestants(part)
     seeds = part.score_seeds, part.tune_seeds
-    assert count_missing(list(part.cells.values()), meet, *seeds, kept) == 0, (
+    assert count_missing(part.scored, meet, *seeds, kept) == 0, (
         f"hold the contest again: rm {kept}; python -m metalearn_lib notebooks --only contest headroom"
     )
 

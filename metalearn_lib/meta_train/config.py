@@ -21,7 +21,7 @@ from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_optimizers import INPUTS, LearnedRate, LearnedSchedule, MetaOptimizer
-from metalearn_lib.shifts import RandomShift
+from metalearn_lib.meta_train.families import RandomFamily
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
 
@@ -165,12 +165,12 @@ class MetaTrainConfig:
                 "compile_step=True needs one set-up, and es or pes; drop vary_setup or compile_step."
             )
         MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)  # refuses unknown inputs
-        RandomShift(GaussianMixture(), self.families)  # refuses unknown families
+        RandomFamily(GaussianMixture(), self.families)  # refuses unknown families
 
     @property
     def family(self) -> TaskFamily:
         home = GaussianMixture()
-        return home if self.families == ("home",) else RandomShift(home, self.families)
+        return home if self.families == ("home",) else RandomFamily(home, self.families)
 
     @property
     def learner(self) -> MLP:
