@@ -25,9 +25,8 @@ from metalearn_lib.meta_train.families import RandomFamily
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
 
-BASE_LR = {"sgd": 1.0, "momentum": 0.1, "adam": 10**-1.25}
-"""Where each direction's base rates are centred: the constant rate tuned on task A for SGD and Adam. Momentum's is a
-quarter decade below its tuned one, which the decades around the centre cover."""
+BASE_LR = {"sgd": 1.0, "momentum": 10**-0.75, "adam": 10**-1.25}
+"""Where each direction's base rates are centred: the constant rate tuned on task A."""
 
 CONTROLLERS = ("network", "schedule")
 ESTIMATORS = ("es", "pes", "backprop", "reinforce")
