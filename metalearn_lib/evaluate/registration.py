@@ -136,14 +136,14 @@ class Registration(NamedTuple):
         )
 
     def others(self) -> Registration:
-        """The cells that `held` leaves out, in which only the head-room's few rules meet and, outside the map, two
+        """The cells that `held` leaves out, in which only the head-room's few rules meet and, outside the map, three
         learned rates.
         """
         left = [name for name, group in self.groups.items() if group not in HELD]
         return self._replace(
             cells={name: self.cells[name] for name in left},
             groups={name: self.groups[name] for name in left},
-            methods=[*self.map_methods, "meta", "meta-adam"],
+            methods=[*self.map_methods, "meta", "meta-multi", "meta-adam"],
             whole=False,
         )
 
