@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import ipywidgets
-import matplotlib as mpl
 import torch
-from matplotlib.figure import Figure
 
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
@@ -49,11 +46,11 @@ class Setting:
     severity: float = 1.0
     base_lr: float = 1.0
     seed: int = 0
-    num_steps: int = 120
+    num_steps: int = 200
 
 
 def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None) -> Duel:
-    """Train SGD and the meta-optimizer on the same instance. This computes; `draw` draws.
+    """Train SGD and the meta-optimizer on the same instance. This computes; `plots.TrainingPicture` draws.
 
     The threshold here is a tenth of the way from the better run's best held-out loss to the first loss' prior: quick to
     compute, and good for a picture. The evaluation's own needs a reference run.
@@ -79,26 +76,15 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     return Duel(runs, {name: _first_pair(losses < threshold) for name, losses in held_out.items()}, threshold)
 
 
-def draw(result: Duel, axes: Any = None) -> Any:
-    """The four curves of the monitor, and a sentence on who crossed when."""
-    axes = plots.training(result.runs, result.threshold, axes)
-    _tell(result, axes)
-    return axes
+def tell(result: Duel) -> str:
+    """A sentence on who crossed when."""
 
+    def became(name: str) -> str:
+        if step := result.steps[name]:
+            return f"crosses at step {step}"
+        return "never crosses" if result.runs[name].loss.isfinite().all() else "diverges"
 
-def _tell(result: Duel, axes: Any) -> None:
-    told = [
-        f"{name}: {f'crosses at step {step}' if step else 'never crosses'}"
-        for name, step in result.steps.items()
-    ]
-    axes[0, 0].figure.supxlabel("   ".join(told), fontsize=11)
-
-
-def as_image(figure: Any) -> bytes:
-    """The figure as a PNG for a widget: soon made rather than small."""
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=110, pil_kwargs={"compress_level": 1})
-    return image.getvalue()
+    return "   ".join(f"{name}: {became(name)}" for name in result.steps)
 
 
 _ON_THE_PLANE = ("translate", "scale", "anisotropy", "axis_anisotropy")
@@ -119,23 +105,13 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     )
     seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **slider)
     picture = ipywidgets.Image(format="png", width=760)
-    # one figure, laid out once and kept from pyplot's own list, so that a long session does not fill with figures
-    with mpl.rc_context(plots.STYLE):
-        figure = Figure(figsize=(plots.WIDTH, 5.2))
-        axes = figure.subplots(2, 2, sharex=True)
-    figure.subplots_adjust(left=0.1, right=0.98, top=0.9, bottom=0.16, wspace=0.28)
+    drawing = plots.TrainingPicture()
 
     def redraw() -> None:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        with mpl.rc_context(plots.STYLE):
-            if axes[0, 0].lines:
-                plots.move_training(result.runs, result.threshold, axes)
-                _tell(result, axes)
-            else:
-                draw(result, axes)
-            picture.value = as_image(figure)
+        picture.value = drawing.png(result.runs, result.threshold, tell(result))
 
     changed = latest(redraw)
     for control in (family, severity, base_lr, seed):

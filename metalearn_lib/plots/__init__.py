@@ -2,7 +2,7 @@
 
 from metalearn_lib.plots.contest import chain, crossings, headroom_map, profiles, speedups, survival
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
-from metalearn_lib.plots.runs import move_training, points, rate_paths, training
+from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, training
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
 
 __all__ = [
@@ -10,13 +10,13 @@ __all__ = [
     "ESTIMATOR_COLOURS",
     "STYLE",
     "WIDTH",
+    "TrainingPicture",
     "by_number",
     "chain",
     "crossings",
     "estimator_faults",
     "headroom_map",
     "learning_curves",
-    "move_training",
     "points",
     "profiles",
     "rate_paths",

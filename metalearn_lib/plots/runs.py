@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +21,7 @@ from metalearn_lib.plots.style import (
     CLASSES,
     COLOURS,
     INK,
+    STYLE,
     WIDTH,
     label_ones_twos_and_fives,
 )
@@ -54,15 +61,64 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
     return axes
 
 
-def move_training(runs: Mapping[str, Info], threshold: float, axes: Any) -> None:
-    """Put the curves of other runs in the place of those that `training` drew, which is much sooner done."""
-    for ax, field in zip(np.ravel(axes), _PANELS, strict=True):
-        for line, info in zip(ax.get_lines(), runs.values(), strict=False):
-            line.set_data(*_curve(info, field))
-        if field == "loss":
-            ax.get_lines()[-1].set_ydata([threshold, threshold])
-        ax.relim()
-        ax.autoscale_view()
+class TrainingPicture:
+    """What `training` draws, as often as a slider moves: the frame stays, and only the curves are drawn anew.
+
+    The axes span the same decades from one picture to the next, and more, up to four from 1, where curves ask for it. A
+    run that diverges leaves them, and ends where it stops being a number.
+    """
+
+    _SPANS: ClassVar = {"loss": (-1, 1), "lr": (-2, 2), "grad_norm": (-2, 2), "weight_norm": (0, 2)}
+    """decades that are always shown"""
+
+    def __init__(self) -> None:
+        # a figure of its own, unknown to pyplot, so that a long session does not fill with figures
+        self._figure = Figure(figsize=(WIDTH, 5.2), dpi=110, facecolor="none")
+        self._canvas = FigureCanvasAgg(self._figure)
+        with mpl.rc_context(STYLE):
+            self._axes = self._figure.subplots(2, 2, sharex=True)
+        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.34)
+        self._limits: list[tuple[float, float]] = []
+        self._frame: Any = None
+
+    def png(self, runs: Mapping[str, Info], threshold: float, caption: str) -> bytes:
+        """The curves of `runs`, the same methods each time, as a PNG: soon made rather than small."""
+        with mpl.rc_context(STYLE):
+            if self._frame is None:
+                training(runs, threshold, self._axes)
+                for ax in self._axes.flat:
+                    ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
+                self._caption = self._figure.supxlabel("", fontsize=11)
+                for artist in self._moving:
+                    artist.set_animated(True)
+            limits = [self._span(field, [*runs.values()]) for field in _PANELS]
+            if limits != self._limits:
+                for ax, (low, high) in zip(self._axes.flat, limits, strict=True):
+                    ax.set(ylim=(10.0**low, 10.0**high), xlim=(0, next(iter(runs.values())).loss.shape[1]))
+                self._canvas.draw()
+                self._frame, self._limits = self._canvas.copy_from_bbox(self._figure.bbox), limits
+            self._canvas.restore_region(self._frame)
+            for ax, field in zip(self._axes.flat, _PANELS, strict=True):
+                for line, info in zip(ax.lines, runs.values(), strict=False):
+                    line.set_data(*_curve(info, field))
+            self._axes[0, 0].lines[-1].set_ydata([threshold, threshold])
+            self._caption.set_text(caption)
+            for artist in self._moving:
+                self._figure.draw_artist(artist)
+            image = io.BytesIO()
+            imsave(image, self._canvas.buffer_rgba(), format="png", pil_kwargs={"compress_level": 1})
+        return image.getvalue()
+
+    @property
+    def _moving(self) -> list[Artist]:
+        return [*(line for ax in self._axes.flat for line in ax.lines), self._caption]
+
+    def _span(self, field: str, infos: list[Info]) -> tuple[float, float]:
+        """Powers of ten, all that is always shown and all that was seen."""
+        seen = np.log10(np.concatenate([_curve(info, field)[1] for info in infos]).clip(1e-4, 1e4))
+        seen = seen[np.isfinite(seen)]
+        low, high = self._SPANS[field]
+        return float(min(low, *np.floor(seen))), float(max(high, *np.ceil(seen)))
 
 
 def _curve(info: Info, field: str) -> tuple[NDArray, NDArray]:

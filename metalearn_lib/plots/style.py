@@ -54,7 +54,7 @@ WIDTH = 7.2
 """inches, that of the book's column"""
 
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "axes.edgecolor": INK,
     "axes.grid": True,
     "axes.labelcolor": INK,
