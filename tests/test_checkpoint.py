@@ -19,7 +19,7 @@ from metalearn_lib.meta_train import (
     meta_train,
     read_log,
 )
-from metalearn_lib.meta_train.checkpoint import load_checkpoint
+from metalearn_lib.meta_train.checkpoint import load_checkpoint, sole_writer
 
 TINY = MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=6)
 PERSISTENT = replace(TINY, estimator="pes", truncation_length=2, direction="adam")
@@ -179,3 +179,22 @@ def test_a_log_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_path)
     path.write_text('{"outer_step": 0, "meta_loss": 1.5}\n{"outer_step": 1, "meta_l')
     assert read_log(path) == {"outer_step": [0], "meta_loss": [1.5]}
     assert read_log(tmp_path / "none") == {}
+
+
+def test_two_processes_never_write_one_run(tmp_path):
+    kept = tmp_path / "run.checkpoint"
+    first = start(replace(TINY, outer_steps=100_000), checkpoint=kept, every=1, resume=True)
+    wait_for(kept, first)
+    with pytest.raises(CheckpointError, match="is being written by another process; wait until that"):
+        meta_train(replace(TINY, outer_steps=100_000), checkpoint=kept, resume=True, progress=False)
+    first.kill()
+    first.communicate()
+    with sole_writer(kept):  # a process that was killed holds nothing
+        pass
+
+
+def test_a_damaged_log_is_refused_by_name(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text("\0\0\n")
+    with pytest.raises(ValueError, match=r"log\.jsonl is no log of meta-training, or is damaged"):
+        read_log(log)

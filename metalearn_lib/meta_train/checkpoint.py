@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -48,6 +52,26 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if metadata.get("digest") != _digest(tensors, metadata["facts"]):
         raise CheckpointError(f"{path} is damaged: it does not hold what was written; {remedy}.")
     return tensors, facts
+
+
+@contextmanager
+def sole_writer(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Let no other process write the run that `path` keeps, as long as this one lives; None is nothing to keep.
+
+    Raises:
+        CheckpointError: when another process writes it.
+    """
+    if path is None:
+        yield
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{path}.lock", timeout=0):
+            yield
+    except Timeout as taken:
+        raise CheckpointError(
+            f"{path} is being written by another process; wait until that has ended, or name another file."
+        ) from taken
 
 
 def _digest(tensors: dict[str, Tensor], facts: str) -> str:

@@ -20,7 +20,7 @@ from metalearn_lib import __version__
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
 from metalearn_lib.gradient_estimators import Estimate, meta_loss
 from metalearn_lib.inner_loop import draw_instances
-from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
 from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
@@ -76,8 +76,7 @@ def meta_train(
         config: what decides theta.
         progress: whether to draw a progress bar.
         workers: processes, this one included; each works on every so many-th chunk, so no more than there are
-            chunks
-            are of use.
+            chunks are of use.
         checkpoint: a file that keeps the run, every `every` outer steps, at the end, and on Ctrl-C or
             SIGTERM.
         every: outer steps between two checkpoints.
@@ -86,7 +85,8 @@ def meta_train(
         tensorboard: a folder for TensorBoard.
 
     Raises:
-        CheckpointError: when the checkpoint is damaged, foreign, another run's, or there without `resume`.
+        CheckpointError: when the checkpoint is damaged, foreign, another run's, there without `resume`, or being
+            written by another process.
         MetaTrainingFailed: when too many runs are no numbers.
         WorkerFailed: when a worker dies.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
@@ -104,7 +104,11 @@ def meta_train(
                 f"{checkpoint} exists and would be overwritten; resume from it, or name another file."
             )
         _load(config, keeping)  # a bad one is refused before any process starts
-    with worker_group(workers, _train, (config, keeping)) as group, stop_request() as asked:
+    with (
+        worker_group(workers, _train, (config, keeping)) as group,
+        stop_request() as asked,
+        sole_writer(checkpoint if group.rank == 0 else None),
+    ):
         return _train(group, config, keeping, asked)
 
 

@@ -72,7 +72,11 @@ class Watch:
 
 
 def read_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
-    """The log so far, column by column; a line that is still being written is left out."""
+    """The log so far, column by column; a line that is still being written is left out.
+
+    Raises:
+        ValueError: for a file that is no log, or a damaged one.
+    """
     lines = _lines(path)
     return {name: [line[name] for line in lines] for name in (lines[0] if lines else ())}
 
@@ -81,7 +85,10 @@ def _lines(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     if not Path(path).is_file():
         return []
     text = Path(path).read_text()
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    try:
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    except ValueError as fault:
+        raise ValueError(f"{path} is no log of meta-training, or is damaged ({fault}); delete it.") from fault
 
 
 def _summary_writer(folder: str | os.PathLike[str], start: int):
