@@ -147,12 +147,13 @@ def chain(links: Mapping[str, Mapping[str, Interval]], axes: Any = None) -> Any:
             ax.plot([1, value], [place, place], color=colour, lw=6, alpha=0.5, solid_capstyle="butt")
             ax.plot([low, high], [place, place], color=colour, lw=1.5)
         ax.axvline(1, color=INK, lw=0.8)
-        ax.set(xscale="log", xlabel=f"factor on the speed-up, {cell}", ylim=(len(names) - 0.5, -0.5))
+        ax.set(xscale="log", xlabel=cell, ylim=(len(names) - 0.5, -0.5))
         ax.set_yticks(range(len(names)), names)
         label_ones_twos_and_fives(ax.xaxis)
         ax.grid(axis="y", visible=False)
     for ax in np.ravel(axes)[len(links) :]:
         ax.set_visible(False)
+    np.ravel(axes)[0].figure.supxlabel("factor on the speed-up", fontsize=11)
     return axes
 
 
