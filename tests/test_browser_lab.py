@@ -100,7 +100,9 @@ def test_the_explorer_in_a_live_notebook_shows_what_torch_computes(page: Any) ->
     bases = {key: explorer.experiment.rules[key].base_lr for key in ("meta", "sgd")}
     answer, _ = explorer.engine.judge(explorer.settings, bases, explorer.experiment.limit)
     told = "SGD: crossed at step {sgd}. Meta-optimizer: crossed at step {meta}".format(**answer["crossed"])
-    page.locator("[data-out=status]").filter(has_text=told).wait_for()
+    status = page.locator("[data-out=status]")
+    status.filter(has_text="Meta-optimizer: crossed").filter(has_text="SGD: crossed").wait_for()
+    assert told in status.inner_text()
 
 
 def test_a_slider_pressed_faster_than_the_kernel_computes_ends_at_the_right_picture(page: Any) -> None:
