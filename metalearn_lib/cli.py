@@ -191,7 +191,9 @@ def _add_evaluate(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         help="hold the registered contest instead, in the cells of its hypotheses, into results/contest.parquet",
     )
     parser.add_argument(
-        "--all", action="store_true", help="with --registered: in all of its cells, which takes hours"
+        "--all",
+        action="store_true",
+        help="with --registered: in all of its cells with a threshold; takes hours",
     )
     parser.add_argument("--list", action="store_true", help="list the shifts and the rivals, and stop")
     parser.add_argument(

@@ -16,12 +16,12 @@ from metalearn_lib.evaluate import (
     contest,
     evaluate,
     held_out_curve,
+    overhead,
     search,
     set_target,
     steps_to_threshold,
     tune,
 )
-from metalearn_lib.evaluate.overhead import relative_cost
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizers import MetaOptimizer
 from metalearn_lib.rates import Constant
@@ -223,17 +223,18 @@ def test_a_damaged_or_foreign_store_is_refused_by_name(tmp_path):
         evaluate([CELL], fixed, *SEEDS, foreign, workers=1, progress=False)
 
 
-def test_a_step_that_does_its_work_three_times_is_told_to_cost_more():
-    class Thrice(InnerLoop):
+def test_a_step_that_takes_three_times_as_long_costs_three_times_as_much(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(overhead.time, "process_time", lambda: clock[0])
+
+    class Timed(InnerLoop):
         def step(self, state, batch):
-            super().step(state, batch)
-            super().step(state, batch)
+            clock[0] += self.rate.lr
             return super().step(state, batch)
 
-    loops = {"once": InnerLoop(CELL.learner, Constant(0.1)), "thrice": Thrice(CELL.learner, Constant(0.1))}
-    cost = relative_cost(loops, CELL.draw(Seeds("demo", 8), 20), rounds=3)
-    assert cost["once"] == 1
-    assert cost["thrice"] > 1.5
+    loops = {name: Timed(CELL.learner, Constant(lr)) for name, lr in (("short", 0.25), ("long", 0.75))}
+    cost = overhead.relative_cost(loops, CELL.draw(Seeds("demo", 2), 4), rounds=2)
+    assert cost == {"short": 1, "long": 3}
 
 
 def test_two_cells_of_one_name_are_refused():
