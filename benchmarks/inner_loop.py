@@ -21,10 +21,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from metalearn_lib.cores import one_thread
 from metalearn_lib.directions import Adam
+from metalearn_lib.fused import fuse
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
-from metalearn_lib.learners import MLP, ModuleLearner
+from metalearn_lib.learners import MLP, Learner, ModuleLearner
 from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, read_log
 from metalearn_lib.rates import Constant
@@ -93,10 +95,14 @@ def loop(inner: InnerLoop) -> Contestant:
 
 
 def estimator(
-    estimator: Estimator, calls: int, chunk_size: int, kind: type[InnerLoop] = InnerLoop
+    estimator: Estimator,
+    calls: int,
+    chunk_size: int,
+    kind: type[InnerLoop] = InnerLoop,
+    learner: Learner = MLP(SIZES),
 ) -> Contestant:
     """Whole outer steps over 64 tasks in chunks of antithetic pairs, drawing their data included."""
-    learner, theta = MLP(SIZES), MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+    theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
     inner = kind(learner, LearnedRate(0.1, theta))
 
     def draw(first: int, count: int):
@@ -121,7 +127,7 @@ def estimator(
 
 def contestants() -> dict[str, Contestant]:
     theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    learned = LearnedRate(0.1, theta)
+    learned, fused = LearnedRate(0.1, theta), fuse(MLP(SIZES))
     return {
         "sgemm limit": sgemm(),
         "plain nn.Module + torch.optim loop": plain_loop(),
@@ -130,11 +136,14 @@ def contestants() -> dict[str, Contestant]:
         "inner loop, constant rate": loop(InnerLoop(MLP(SIZES), Constant(0.1))),
         "inner loop, learned rate": loop(InnerLoop(MLP(SIZES), learned)),
         "inner loop, learned rate on Adam": loop(InnerLoop(MLP(SIZES), learned, Adam())),
+        "inner loop, learned rate, fused gradient": loop(InnerLoop(fused, learned)),
         "ES, 64 tasks, horizon 96, chunks of 16": estimator(AntitheticES(), 1, 16),
         "ES, 64 tasks, horizon 96, chunks of 32": estimator(AntitheticES(), 1, 32),
         "PES, 64 tasks, truncation 24, chunks of 16": estimator(PersistentES(24), 4, 16),
         "PES, 64 tasks, truncation 24, chunks of 32": estimator(PersistentES(24), 4, 32),
         "PES, chunks of 16, compiled step": estimator(PersistentES(24), 4, 16, CompiledLoop),
+        "PES, chunks of 32, fused gradient": estimator(PersistentES(24), 4, 32, learner=fused),
+        "PES, chunks of 32, fused and compiled": estimator(PersistentES(24), 4, 32, CompiledLoop, fused),
     }
 
 
@@ -142,7 +151,9 @@ def measure(rounds: int) -> dict[str, float]:
     """Inner steps per CPU-second of each contestant, in its best round."""
     each = contestants()
     best = dict.fromkeys(each, 0.0)
-    each["PES, chunks of 16, compiled step"]()  # compiles
+    for name, run in each.items():
+        if "compiled" in name:
+            run()  # compiles
     for _ in range(rounds):
         for name, run in each.items():
             start = time.process_time()
@@ -176,9 +187,9 @@ def main() -> None:
         "--workers", type=int, default=0, help="time meta-training in up to this many processes"
     )
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     print(f"{flops_per_step() / 1e6:.2f} MFLOP in a step's matrix products; one thread")
-    rates = measure(arguments.rounds)
+    with one_thread():
+        rates = measure(arguments.rounds)
     limit, plain = rates["sgemm limit"], rates["plain nn.Module + torch.optim loop"]
     print(f"{'':46}{'steps per CPU-s':>16}{'/ plain loop':>14}{'/ sgemm':>9}")
     for name, rate in rates.items():

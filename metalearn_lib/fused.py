@@ -1,0 +1,102 @@
+"""The MLP's loss and gradient as one C++ function, for where a compiler is found."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Generator, Tensor
+
+from metalearn_lib.learners import MLP, Batch, Learner
+
+_SOURCE = Path(__file__).with_suffix(".cpp")
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+
+
+def fuse(mlp: MLP) -> Learner:
+    """The same learner with its gradient in one C++ function; or `mlp` itself, for hyperbolic tangents and where there
+    is no C++ compiler (`CXX`, or else `g++`) that makes it.
+    """
+    return Fused(mlp) if mlp.activation == "relu" and _library() is not None else mlp
+
+
+@dataclass(frozen=True)
+class Fused(Learner):
+    """An MLP whose loss and gradient are computed a task at a time: what a task needs lies in the nearest cache, and a
+    step of many tasks is one call.
+
+    Answers are those of `mlp`, to rounding. Where they are to be differentiated, or are not float32 on the CPU, `mlp`
+    computes them. `fuse` makes one.
+
+    Args:
+        mlp: the network; its activation is the rectifier.
+    """
+
+    mlp: MLP
+
+    @property
+    def num_params(self) -> int:  # type: ignore[override]
+        return self.mlp.num_params
+
+    def init(self, generator: Generator) -> Tensor:
+        return self.mlp.init(generator)
+
+    def logits(self, params: Tensor, x: Tensor) -> Tensor:
+        return self.mlp.logits(params, x)
+
+    def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if params.requires_grad or params.dtype != torch.float32 or params.device.type != "cpu":
+            return self.mlp.loss_and_grad(params, batch)
+        return _loss_and_grad(params, batch.x, batch.target, list(self.mlp.sizes))
+
+
+@torch.library.custom_op("metalearn_lib::loss_and_grad", mutates_args=())
+def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+    library = _library()
+    assert library is not None
+    params = params.contiguous()
+    x, target = (each if each.stride(2) == 1 else each.contiguous() for each in (x, target))
+    loss, grad = params.new_empty(len(params)), torch.empty_like(params)
+    points = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (params, grad, loss, x, target)]
+    library.loss_and_grad(
+        *points[:3],
+        (ctypes.c_int * len(sizes))(*sizes),
+        len(sizes),
+        len(params),
+        x.shape[1],
+        points[3],
+        *(ctypes.c_int64(stride) for stride in x.stride()[:2]),
+        points[4],
+        *(ctypes.c_int64(stride) for stride in target.stride()[:2]),
+    )
+    return loss, grad
+
+
+@_loss_and_grad.register_fake
+def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+    return params.new_empty(len(params)), params.new_empty(params.shape)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """The compiled function; a second's work, for every process anew, so that it fits the machine it runs on."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None:
+        return None
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        made = Path(folder) / "fused.so"
+        done = subprocess.run([compiler, *_FLAGS, "-o", made, _SOURCE], capture_output=True, text=True)
+        if done.returncode:
+            warnings.warn(
+                f"{compiler} cannot make {_SOURCE.name}, so it is not used: {done.stderr}", stacklevel=2
+            )
+            return None
+        return ctypes.CDLL(str(made))

@@ -1,0 +1,144 @@
+import shutil
+
+import pytest
+import torch
+
+from metalearn_lib import fused
+from metalearn_lib.fused import Fused, fuse
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
+from metalearn_lib.learners import MLP, Batch
+from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_train import MetaTrainConfig, meta_train
+from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.types import Seeds
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")
+
+
+@pytest.fixture
+def no_compiler(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    fused._library.cache_clear()
+    yield
+    fused._library.cache_clear()
+
+
+def stack(sizes, batch_size, num_tasks=3):
+    generator = torch.Generator().manual_seed(0)
+    params = torch.stack([MLP(sizes).init(generator) for _ in range(num_tasks)])
+    params = params + 0.1 * torch.randn(params.shape, generator=generator)
+    rows = torch.randn(num_tasks, batch_size, sizes[0] + sizes[-1], generator=generator)
+    x, scores = rows.split([sizes[0], sizes[-1]], -1)  # a table's columns, as `Instances.batch` gives them
+    return params, Batch(x, scores.softmax(-1))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("sizes", "batch_size"),
+    [
+        ((2, 32, 32, 4), 128),
+        ((16, 32, 32, 4), 64),
+        ((3, 7, 5), 9),
+        ((64, 20, 48, 17, 10), 100),
+        ((5, 3), 1),
+        ((1, 1, 2), 33),
+    ],
+)
+def test_the_fused_gradient_equals_autograds(sizes, batch_size):
+    params, batch = stack(sizes, batch_size)
+    exact, double = params.double().requires_grad_(), Batch(batch.x.double(), batch.target.double())
+    expected = MLP(sizes).loss(exact, double)
+    (gradient,) = torch.autograd.grad(expected.sum(), exact)
+    loss, grad = fuse(MLP(sizes)).loss_and_grad(params, batch)
+    torch.testing.assert_close(loss.double(), expected.detach(), rtol=2e-6, atol=2e-6)
+    torch.testing.assert_close(grad.double(), gradient, rtol=2e-5, atol=2e-6)
+
+
+@needs_compiler
+def test_a_task_does_not_depend_on_its_neighbours_nor_on_how_its_points_lie_in_memory():
+    learner = fuse(MLP((3, 7, 5)))
+    params, batch = stack((3, 7, 5), 20)
+    loss, grad = learner.loss_and_grad(params, batch)
+    alone = learner.loss_and_grad(
+        params[1:2], Batch(batch.x[1:2].contiguous(), batch.target[1:2].contiguous())
+    )
+    turned = Batch(*(each.transpose(1, 2).contiguous().transpose(1, 2) for each in batch))
+    for task, ours in zip(alone, (loss, grad), strict=True):
+        assert torch.equal(task, ours[1:2])
+    for other, ours in zip(learner.loss_and_grad(params, turned), (loss, grad), strict=True):
+        assert torch.equal(other, ours)
+
+
+@needs_compiler
+def test_a_run_that_diverges_is_no_number_and_its_neighbours_stay_as_they_are():
+    learner = fuse(MLP((3, 7, 5)))
+    params, batch = stack((3, 7, 5), 20)
+    healthy = learner.loss_and_grad(params, batch)
+    params = torch.cat([params[:1], torch.full_like(params[:1], torch.nan), params[2:]])
+    loss, grad = learner.loss_and_grad(params, batch)
+    assert loss.isfinite().tolist() == [True, False, True]
+    assert not grad[1].isfinite().all()
+    assert torch.equal(grad[::2], healthy[1][::2])
+
+
+@needs_compiler
+def test_what_is_differentiated_or_is_float64_is_the_mlps_own():
+    params, batch = stack((3, 7, 5), 20)
+    learner = fuse(MLP((3, 7, 5)))
+    double = Batch(*(each.double() for each in batch))
+    ours, plain = (each.loss_and_grad(params.double(), double) for each in (learner, MLP((3, 7, 5))))
+    assert all(map(torch.equal, ours, plain))
+    weights = params.clone().requires_grad_()
+    loss, grad = learner.loss_and_grad(weights, batch)
+    (along,) = torch.autograd.grad(loss.sum(), weights)
+    torch.testing.assert_close(along, grad.detach(), rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+@pytest.mark.parametrize("kind", [InnerLoop, CompiledLoop])
+def test_the_loop_runs_through_it_and_gives_the_same_answers(kind):
+    plain = MLP((2, 8, 4))
+    assert isinstance(fuse(plain), Fused)
+    instances = draw_instances(GaussianMixture(num_points=64, num_test=8), plain, Seeds("demo", 5), 4, 32)
+    theta = 0.1 * torch.randn(MetaOptimizer().num_theta, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        (_, ours), (_, theirs) = (
+            loop.unroll(instances)
+            for loop in (
+                kind(fuse(plain), LearnedRate(0.1, theta)),
+                InnerLoop(plain, LearnedRate(0.1, theta)),
+            )
+        )
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_without_a_compiler_and_for_hyperbolic_tangents_the_learner_stays_as_it_is(no_compiler):
+    assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+    assert fuse(MLP((3, 7, 5), "tanh")) == MLP((3, 7, 5), "tanh")
+
+
+def test_a_compiler_that_fails_is_named_and_not_used(monkeypatch, tmp_path):
+    compiler = tmp_path / "broken"
+    compiler.write_text("#!/bin/sh\necho out of paper >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    fused._library.cache_clear()
+    with pytest.warns(UserWarning, match=r"broken cannot make fused.cpp, so it is not used: out of paper"):
+        assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+    fused._library.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself
+@pytest.mark.parametrize("vary_setup", [False, True])
+def test_training_with_a_compiler_starts_where_training_without_does(vary_setup):
+    config = MetaTrainConfig(
+        num_tasks=2, tasks_per_chunk=2, horizon=4, batch_size=32, outer_steps=1, vary_setup=vary_setup
+    )
+    plain, compiled = (
+        meta_train(each, progress=False).history
+        for each in (config, MetaTrainConfig(**{**vars(config), "compile_step": True}))
+    )
+    assert compiled["meta_loss"] == pytest.approx(plain["meta_loss"], rel=1e-5)
+    assert compiled["gradient_norm"] == pytest.approx(plain["gradient_norm"], rel=1e-3)
