@@ -36,6 +36,7 @@ from metalearn_lib.types import Seeds
 SIZES, BATCH, CHUNK = (16, 32, 32, 4), 128, 32
 FAMILY = GaussianMixture(num_features=SIZES[0])
 NUM_STEPS = 96
+PLAIN = MLP(SIZES)
 Contestant = Callable[[], int]
 """does some inner steps and says how many"""
 
@@ -99,7 +100,7 @@ def estimator(
     calls: int,
     chunk_size: int,
     kind: type[InnerLoop] = InnerLoop,
-    learner: Learner = MLP(SIZES),
+    learner: Learner = PLAIN,
 ) -> Contestant:
     """Whole outer steps over 64 tasks in chunks of antithetic pairs, drawing their data included."""
     theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))

@@ -52,6 +52,9 @@ class Fused(Learner):
     def logits(self, params: Tensor, x: Tensor) -> Tensor:
         return self.mlp.logits(params, x)
 
+    def loss(self, params: Tensor, batch: Batch) -> Tensor:
+        return self.mlp.loss(params, batch)
+
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if params.requires_grad or params.dtype != torch.float32 or params.device.type != "cpu":
             return self.mlp.loss_and_grad(params, batch)

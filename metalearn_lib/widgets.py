@@ -13,11 +13,13 @@ import torch
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
 from metalearn_lib.evaluate import Cell
-from metalearn_lib.inner_loop import InnerLoop
+from metalearn_lib.fused import fuse
+from metalearn_lib.inner_loop import CHUNK, InnerLoop
+from metalearn_lib.learners import Batch
 from metalearn_lib.meta_optimizers import LearnedRate, load_theta
 from metalearn_lib.shifts import SHIFTS, make_shift
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
-from metalearn_lib.trees import stack, take, twice
+from metalearn_lib.trees import stack, take
 from metalearn_lib.types import Info, Seeds
 
 
@@ -56,19 +58,24 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     compute, and good for a picture. The evaluation's own needs a reference run.
     """
     cell = Cell("slider", make_shift(setting.shift_family, family or GaussianMixture(), setting.severity))
-    learner = cell.learner
+    learner = fuse(cell.learner)
     with one_thread(), torch.inference_mode():
         instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
         # SGD is the meta-optimizer that says nothing; so the two are a pair of arms, which share their minibatches
         rate = LearnedRate(setting.base_lr, torch.stack([torch.zeros_like(theta), theta]))
-        loop, test = InnerLoop(learner, rate), twice(instances.test)
-        infos, losses = [], []
+        loop = InnerLoop(learner, rate)
+        infos, weights = [], []
         for state, info in loop.iterate(instances, loop.init(instances.params.repeat(2, 1))):
             infos.append(info)
-            losses.append(learner.loss(state.params, test))
+            weights.append(state.params)
         both = stack(infos, 1)
         runs = {name: take(both, torch.tensor([arm])) for arm, name in enumerate(("SGD", "meta-optimizer"))}
-        held_out = dict(zip(runs, torch.stack(losses, 1).nan_to_num(nan=torch.inf), strict=True))
+        # a look at many weights at once costs less than many looks
+        looks = [
+            learner.loss(some, Batch(*(each.expand(len(some), -1, -1) for each in instances.test)))
+            for some in torch.cat(weights).split(CHUNK)
+        ]
+        held_out = dict(zip(runs, torch.cat(looks).view(-1, 2).T.nan_to_num(nan=torch.inf), strict=True))
         frequency = instances.test.target.mean(1)
         prior = float(-torch.special.xlogy(frequency, frequency).sum())
         best = min(float(losses.min()) for losses in held_out.values())

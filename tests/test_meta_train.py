@@ -1,4 +1,5 @@
 import json
+import math
 import sys
 from dataclasses import replace
 
@@ -18,9 +19,9 @@ from metalearn_lib.meta_optimizers import (
     shipped,
 )
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
-from metalearn_lib.meta_train.families import FAMILIES, RandomFamily
-from metalearn_lib.shifts import RandomShift
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.meta_train.families import FAMILIES, STRUCTURES, RandomFamily
+from metalearn_lib.shifts import Embedding, RandomShift
+from metalearn_lib.tasks import GaussianMixture, Moons
 from metalearn_lib.types import Seeds
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
@@ -158,8 +159,45 @@ def test_every_family_can_be_trained_on_and_the_contests_mixture_is_drawn_as_eve
     drawn, mixture = (kind(home, names).stack(seeds) for kind in (RandomFamily, RandomShift))
     assert torch.equal(drawn.x, mixture.x)
     assert torch.equal(drawn.y, mixture.y)
-    with pytest.raises(ValueError, match=r"families \['moon'\] must be one or more of home, translate"):
-        MetaTrainConfig(families=("moon",))
+
+
+def test_families_of_another_shape_are_drawn_a_chunk_at_a_time_and_by_their_share():
+    names = ("home", *STRUCTURES)
+    config = replace(TINY, families=names, num_tasks=4, tasks_per_chunk=2, horizon=4, outer_steps=60)
+    drawn = [
+        config.set_up(step, chunk, config.generator(step, chunk)).family
+        for step in range(60)
+        for chunk in (0, 1)
+    ]
+    kinds = [type(family).__name__ for family in drawn]
+    assert set(kinds) == {"GaussianMixture", "Moons", "Spirals", "Embedding", "Nuisance", "NumClasses"}
+    assert max(map(kinds.count, set(kinds))) < 40  # of 120, each is due 20
+    assert len({family.num_features for family in drawn if isinstance(family, Embedding)}) > 3
+    assert sum(share for share, _ in config.shapes) == pytest.approx(1)
+    trained = meta_train(replace(config, outer_steps=3), progress=False)
+    assert trained.theta.isfinite().all()
+    assert math.isfinite(validation_loss(config, trained.theta, num_tasks=4))
+
+
+def test_a_single_family_of_another_shape_is_trained_and_validated_on_and_on_no_other():
+    config = replace(TINY, families=("moons",), horizon=4)
+    assert [type(family).__name__ for _, family in config.shapes] == ["Moons"]
+    assert isinstance(config.set_up(0, 0, config.generator(0, 0)).family, Moons)
+
+
+def test_an_unknown_family_is_refused_with_those_there_are():
+    for names in (("moon",), ("home", "moon"), ("moons", "moon")):
+        with pytest.raises(
+            ValueError, match=r"families .*'moon'.* must be one or more of home, translate.*spirals"
+        ):
+            MetaTrainConfig(families=names)
+
+
+def test_a_seed_whose_tasks_would_have_no_numbers_is_refused_and_the_last_is_not():
+    config = MetaTrainConfig(outer_steps=1000, num_tasks=64, seed=1046)
+    assert config.problem(3, config.set_up(0, 3, config.generator(0, 3))).draw(1000 * 16, 16)
+    with pytest.raises(ValueError, match="seed=1047 must be below 1047: outer_steps=1000 of num_tasks=64"):
+        replace(config, seed=1047)
 
 
 def test_chunks_in_turn_go_to_every_direction():

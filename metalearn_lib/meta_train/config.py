@@ -22,7 +22,7 @@ from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_optimizers import INPUTS, LearnedRate, LearnedSchedule, MetaOptimizer
-from metalearn_lib.meta_train.families import RandomFamily
+from metalearn_lib.meta_train.families import STRUCTURES, RandomFamily
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
 
@@ -47,6 +47,7 @@ class SetUp(NamedTuple):
     hidden: tuple[int, ...]
     batch_size: int
     horizon: int
+    family: TaskFamily
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class MetaTrainConfig:
         base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A, see
             `BASE_LR`.
         base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
-        families: what tasks are drawn from with equal chances, names in `FAMILIES`.
+        families: what tasks are drawn from with equal chances, names in `FAMILIES`; or in `STRUCTURES`, of which a
+            whole chunk is drawn.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
         truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole
@@ -79,9 +81,9 @@ class MetaTrainConfig:
         hidden: units of the meta-optimizer.
         inputs: what the meta-optimizer sees, names of `INPUTS`; `None` is all of them.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
-        compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and, where
-            chunks share one set-up, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, and
-            where there is no compiler it changes nothing.
+        compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and,
+            where chunks share one set-up, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to
+            rounding, and where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -167,23 +169,32 @@ class MetaTrainConfig:
             raise ValueError(
                 f"compile_step=True needs es or pes, which differentiate nothing, and not {self.estimator}."
             )
-        last = (self.seed + 1) * (self.outer_steps + 1) * self.num_tasks
-        if last > MAX_INDEX:
+        seeds = MAX_INDEX // ((self.outer_steps + 1) * self.num_tasks)
+        if self.seed >= seeds:
             raise ValueError(
-                f"seed={self.seed} with outer_steps={self.outer_steps} and num_tasks={self.num_tasks} would draw task "
-                f"{last:,d} of {MAX_INDEX:,d}; use a seed below {MAX_INDEX // ((self.outer_steps + 1) * self.num_tasks)}."
+                f"seed={self.seed} must be below {seeds}: outer_steps={self.outer_steps} of "
+                f"num_tasks={self.num_tasks} leave numbers for no more meta-seeds."
             )
         MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)  # refuses unknown inputs
-        RandomFamily(GaussianMixture(), self.families)  # refuses unknown families
+        if self._plain or not self.families:
+            RandomFamily(GaussianMixture(), self._plain)  # refuses unknown families
 
     @property
-    def family(self) -> TaskFamily:
-        home = GaussianMixture()
-        return home if self.families == ("home",) else RandomFamily(home, self.families)
+    def shapes(self) -> list[tuple[float, TaskFamily]]:
+        """What tasks are drawn from, one family for each shape of task, with its share; severities of structures in the
+        middle of their range.
+        """
+        home, share = GaussianMixture(), 1 / len(self.families)
+        made = [(share, STRUCTURES[name](home, 0.5)) for name in self.families if name in STRUCTURES]
+        if self._plain:
+            plain = home if self._plain == ("home",) else RandomFamily(home, self._plain)
+            made.insert(0, (share * len(self._plain), plain))
+        return made
 
     @property
-    def learner(self) -> MLP:
-        return self._learner((32, 32))
+    def _plain(self) -> tuple[str, ...]:
+        """The families that leave the shape of a task as it is."""
+        return tuple(name for name in self.families if name not in STRUCTURES)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -197,10 +208,6 @@ class MetaTrainConfig:
     def centre(self, direction: str) -> float:
         """The centre of a direction's base rates."""
         return BASE_LR[direction] if self.base_lr is None else self.base_lr
-
-    def loop(self, base_lr: float | Tensor, theta: Tensor, direction: str | None = None) -> InnerLoop:
-        """The inner loop of the set-up that does not vary."""
-        return InnerLoop(self.learner, self.rate(base_lr, theta), DIRECTIONS[direction or self.directions[0]])
 
     @property
     def meta_optimizer(self) -> MetaOptimizer:
@@ -236,14 +243,27 @@ class MetaTrainConfig:
 
     def set_up(self, outer_step: int, chunk: int, generator: Generator) -> SetUp:
         """The set-up of a chunk, drawn from `generator` where it varies."""
-        direction = self.directions[(chunk + outer_step) % len(self.directions)]
-        if not self.vary_setup:
-            return SetUp(direction, (32, 32), self.batch_size, self.horizon)
-        horizons = self._horizons()
-        picks = torch.rand(3, generator=generator).tolist()
-        hidden = _HIDDEN[int(picks[0] * len(_HIDDEN))]
-        batch_size = _BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))]
-        return SetUp(direction, hidden, batch_size, horizons[int(picks[2] * len(horizons))])
+        set_up = SetUp(
+            self.directions[(chunk + outer_step) % len(self.directions)],
+            (32, 32),
+            self.batch_size,
+            self.horizon,
+            self.shapes[0][1],
+        )
+        if self.vary_setup:
+            horizons = self._horizons()
+            picks = torch.rand(3, generator=generator).tolist()
+            set_up = set_up._replace(
+                hidden=_HIDDEN[int(picks[0] * len(_HIDDEN))],
+                batch_size=_BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))],
+                horizon=horizons[int(picks[2] * len(horizons))],
+            )
+        if len(self._plain) < len(self.families):
+            place, severity = torch.rand(2, generator=generator).tolist()
+            name = self.families[int(place * len(self.families))]
+            if name in STRUCTURES:
+                set_up = set_up._replace(family=STRUCTURES[name](GaussianMixture(), severity))
+        return set_up
 
     def problem(self, chunk: int, set_up: SetUp) -> Problem:
         """The tasks of a chunk, numbered from 0 in the order in which they are drawn.
@@ -255,14 +275,15 @@ class MetaTrainConfig:
         #     them
         block = (self.outer_steps + 1) * self.num_tasks
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
-        learner = self._learner(set_up.hidden)
+        family = set_up.family
+        learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
         rate = self.rate(self.centre(set_up.direction), torch.zeros(1))
         kind = CompiledLoop if self.compile_step and not self.vary_setup else InnerLoop
         loop = kind(fuse(learner) if self.compile_step else learner, rate, DIRECTIONS[set_up.direction])
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)
-            instances = draw_instances(self.family, learner, seeds, set_up.horizon, set_up.batch_size)
+            instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
             even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
             state = loop.init(instances.params)
             base_lr = state.rate.base_lr * 10 ** (self.base_lr_decades * (2 * even - 1))
@@ -280,7 +301,3 @@ class MetaTrainConfig:
     def _horizons(self) -> list[int]:
         factors = _HORIZON_FACTORS if self.vary_setup else (1.0,)
         return [max(2, int(self.horizon * factor)) for factor in factors]
-
-    def _learner(self, hidden: tuple[int, ...]) -> MLP:
-        home = GaussianMixture()
-        return MLP((home.num_features, *hidden, home.num_classes))

@@ -9,7 +9,7 @@ from torch import Generator, rand, randint
 
 from metalearn_lib import shifts
 from metalearn_lib.shifts import Wrapped
-from metalearn_lib.tasks import TaskFamily
+from metalearn_lib.tasks import Moons, Spirals, TaskFamily
 from metalearn_lib.types import Task
 
 FAMILIES: dict[str, Callable[[TaskFamily, float], TaskFamily]] = shifts.FAMILIES | {
@@ -23,6 +23,16 @@ FAMILIES: dict[str, Callable[[TaskFamily, float], TaskFamily]] = shifts.FAMILIES
 }
 """What meta-training may draw, with a severity that `u` in [0, 1) picks: the contest's mixture, and every other shift
 of task A that leaves the number of features and classes, and so the learner, as they are."""
+
+STRUCTURES: dict[str, Callable[[TaskFamily, float], TaskFamily]] = {
+    "moons": lambda family, u: Moons(),
+    "spirals": lambda family, u: Spirals(),
+    "embedding": lambda family, u: shifts.Embedding(family, round(2 * 32**u)),
+    "nuisance": lambda family, u: shifts.Nuisance(family, 1 + int(16 * u)),
+    "num_classes": lambda family, u: shifts.NumClasses(family, 2 + int(15 * u)),
+}
+"""Families of other numbers of features or classes. Only tasks of one shape stack, so a chunk of tasks is of one of
+them, with one severity."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class RandomFamily(Wrapped):
     def __post_init__(self) -> None:
         unknown = [name for name in self.names if name not in FAMILIES]
         if unknown or not self.names:
-            raise ValueError(f"families {list(self.names)} must be one or more of {', '.join(FAMILIES)}.")
+            known = ", ".join(FAMILIES | STRUCTURES)
+            raise ValueError(f"families {list(self.names)} must be one or more of {known}.")
 
     def sample(self, generator: Generator) -> Task:
         name = self.names[int(randint(len(self.names), (), generator=generator))]

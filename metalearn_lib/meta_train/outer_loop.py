@@ -18,8 +18,10 @@ from torch import Tensor
 
 from metalearn_lib import __version__
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
+from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.gradient_estimators import Estimate, meta_loss
-from metalearn_lib.inner_loop import draw_instances
+from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.learners import MLP
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.watch import Watch
@@ -213,7 +215,7 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
     card = {
         "config": asdict(config),
         "estimator": repr(estimator),
-        "family": repr(config.family),
+        "family": " | ".join(repr(family) for _, family in config.shapes),
         "gradient_evaluations": run.cost,
         "versions": {
             "metalearn_lib": __version__,
@@ -310,17 +312,21 @@ def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
 def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
     """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
 
-    The tasks come from the config's families, in the set-up that does not vary; the mean over its directions.
+    The tasks come from the config's families, in the set-up that does not vary; the mean over its directions and over
+    its families by their share.
     """
     seeds = Seeds("validate", num_tasks)
-    instances = draw_instances(config.family, config.learner, seeds, config.horizon, config.batch_size)
     decades = torch.linspace(-config.base_lr_decades, config.base_lr_decades, num_tasks)
+    total = torch.zeros(())
     with one_thread(), torch.no_grad():
-        losses = [
-            meta_loss(config.loop(config.centre(name) * 10**decades, theta, name).unroll(instances)[1]).mean()
-            for name in config.directions
-        ]
-    return float(torch.stack(losses).mean())
+        for share, family in config.shapes:
+            learner = MLP((family.num_features, 32, 32, family.num_classes))
+            instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)
+            for name in config.directions:
+                rate = config.rate(config.centre(name) * 10**decades, theta)
+                _, info = InnerLoop(learner, rate, DIRECTIONS[name]).unroll(instances)
+                total = total + share / len(config.directions) * meta_loss(info).mean()
+    return float(total)
 
 
 def meta_train_many(
