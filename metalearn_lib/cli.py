@@ -96,6 +96,7 @@ def _settings() -> dict[str, type]:
         "base_lr_decades": float,
         "families": tuple,
         "vary_setup": bool,
+        "vary_horizon": bool,
         "estimator": str,
         "truncation_length": int,
         "num_tasks": int,

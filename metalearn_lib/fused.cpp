@@ -1,5 +1,5 @@
-// Cross-entropy of an MLP with rectifiers, and its gradient: `MLP.loss_and_grad` of learners.py a task at a time, so that
-// all of a task stays in the core's nearest cache. Arrays are tables with a row for each unit and a column for each
+// Cross-entropy of an MLP with rectifiers, and its gradient: `loss_and_grad` of learners.py's MLP a task at a time, so
+// that all of a task stays in the core's nearest cache. Arrays are tables with a row for each unit and a column for each
 // point; a row is `n` floats long, the batch rounded up to whole registers.
 #include <algorithm>
 #include <cmath>
@@ -122,6 +122,7 @@ static float one_task(
         entering = leaving;
     }
     const float loss = cross_entropy(delta, entering, truth, sizes[layers], batch, n);
+    if (!grad) return loss;
     grad += weights - params;
     for (int l = layers - 1; l >= 0; --l) {
         const int in = sizes[l], out = sizes[l + 1];
@@ -143,7 +144,8 @@ static float one_task(
     return loss;
 }
 
-// Of every task: the loss, and the gradient beside params, both `tasks` rows. Strides are in floats.
+// Of every task: the loss, and the gradient beside params, both `tasks` rows. Strides are in floats. Without a place for
+// the gradient there is none.
 extern "C" void loss_and_grad(
     const float* params, float* grad, float* loss, const int* widths, int num_widths, int tasks, int batch, const float* x,
     int64_t x_task, int64_t x_point, const float* target, int64_t target_task, int64_t target_point
@@ -165,7 +167,7 @@ extern "C" void loss_and_grad(
             for (int k = 0; k < classes; ++k) truth[k * n + b] = target[task * target_task + b * target_point + k];
         }
         loss[task] = one_task(
-            params + task * num_params, grad + task * num_params, sizes, room, truth, delta, delta + widest * n, batch, n
+            params + task * num_params, grad ? grad + task * num_params : nullptr, sizes, room, truth, delta, delta + widest * n, batch, n
         );
     }
 }

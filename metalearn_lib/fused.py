@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,37 +54,50 @@ class Fused(Learner):
         return self.mlp.logits(params, x)
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
-        return self.mlp.loss(params, batch)
+        if torch.compiler.is_compiling() or not _fits(params):
+            return self.mlp.loss(params, batch)
+        return _call(params, batch.x, batch.target, self.mlp.sizes, None)
 
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        if params.requires_grad or params.dtype != torch.float32 or params.device.type != "cpu":
+        if not _fits(params):
             return self.mlp.loss_and_grad(params, batch)
-        return _loss_and_grad(params, batch.x, batch.target, list(self.mlp.sizes))
+        # a custom operation costs the dispatcher as much as a small network's gradient
+        call = _traced if torch.compiler.is_compiling() else _loss_and_grad
+        return call(params, batch.x, batch.target, list(self.mlp.sizes))
 
 
-@torch.library.custom_op("metalearn_lib::loss_and_grad", mutates_args=())
-def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+def _fits(params: Tensor) -> bool:
+    return not params.requires_grad and params.dtype == torch.float32 and params.device.type == "cpu"
+
+
+def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad: Tensor | None) -> Tensor:
+    """The loss of each task, with its gradient written to `grad`, where there is one."""
     library = _library()
     assert library is not None
     params = params.contiguous()
     x, target = (each if each.stride(2) == 1 else each.contiguous() for each in (x, target))
-    loss, grad = params.new_empty(len(params)), torch.empty_like(params)
-    points = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (params, grad, loss, x, target)]
+    loss = params.new_empty(len(params))
     library.loss_and_grad(
-        *points[:3],
+        params.data_ptr(),
+        None if grad is None else grad.data_ptr(),
+        loss.data_ptr(),
         (ctypes.c_int * len(sizes))(*sizes),
-        len(sizes),
-        len(params),
-        x.shape[1],
-        points[3],
-        *(ctypes.c_int64(stride) for stride in x.stride()[:2]),
-        points[4],
-        *(ctypes.c_int64(stride) for stride in target.stride()[:2]),
+        *(len(sizes), len(params), x.shape[1]),
+        *(x.data_ptr(), *x.stride()[:2]),
+        *(target.data_ptr(), *target.stride()[:2]),
     )
-    return loss, grad
+    return loss
 
 
-@_loss_and_grad.register_fake
+def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+    grad = params.new_empty(params.shape)
+    return _call(params, x, target, sizes, grad), grad
+
+
+_traced = torch.library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
+
+
+@_traced.register_fake
 def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
     return params.new_empty(len(params)), params.new_empty(params.shape)
 
@@ -102,4 +116,17 @@ def _library() -> ctypes.CDLL | None:
                 f"{compiler} cannot make {_SOURCE.name}, so it is not used: {done.stderr}", stacklevel=2
             )
             return None
-        return ctypes.CDLL(str(made))
+        library = ctypes.CDLL(str(made))
+    floats, strides = ctypes.c_void_p, [ctypes.c_int64] * 2
+    counts = [ctypes.c_int] * 3
+    library.loss_and_grad.restype = None
+    library.loss_and_grad.argtypes = [
+        *[floats] * 3,
+        ctypes.POINTER(ctypes.c_int),
+        *counts,
+        floats,
+        *strides,
+        floats,
+        *strides,
+    ]
+    return library

@@ -52,6 +52,8 @@ def test_the_fused_gradient_equals_autograds(sizes, batch_size):
     loss, grad = fuse(MLP(sizes)).loss_and_grad(params, batch)
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=2e-6, atol=2e-6)
     torch.testing.assert_close(grad.double(), gradient, rtol=2e-5, atol=2e-6)
+    assert torch.equal(fuse(MLP(sizes)).loss(params, batch), loss)
+    assert torch.equal(fuse(MLP(sizes)).logits(params, batch.x), MLP(sizes).logits(params, batch.x))
 
 
 @needs_compiler

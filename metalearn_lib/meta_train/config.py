@@ -55,7 +55,8 @@ class MetaTrainConfig:
     """All that decides the trained theta; the card keeps it, and training from it gives theta again.
 
     Tasks are trained in chunks of one set-up. With `vary_setup` a chunk draws its own: one to three hidden
-    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon. Where runs go on from
+    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon; with `vary_horizon` only
+    the last of these. Where runs go on from
     one outer step to the next, a chunk keeps its set-up for good.
 
     Args:
@@ -67,6 +68,7 @@ class MetaTrainConfig:
         families: what tasks are drawn from with equal chances, names in `FAMILIES`; or in `STRUCTURES`, of which a
             whole chunk is drawn.
         vary_setup: whether chunks differ in network, minibatch and horizon.
+        vary_horizon: whether they differ in horizon alone.
         estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
         truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole
             horizon.
@@ -96,6 +98,7 @@ class MetaTrainConfig:
     base_lr_decades: float = 2.0
     families: tuple[str, ...] = ("home",)
     vary_setup: bool = False
+    vary_horizon: bool = False
     estimator: str = "es"
     truncation_length: int | None = None
     num_tasks: int = 64
@@ -250,14 +253,17 @@ class MetaTrainConfig:
             self.horizon,
             self.shapes[0][1],
         )
+        horizons = self._horizons()
         if self.vary_setup:
-            horizons = self._horizons()
             picks = torch.rand(3, generator=generator).tolist()
             set_up = set_up._replace(
                 hidden=_HIDDEN[int(picks[0] * len(_HIDDEN))],
                 batch_size=_BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))],
                 horizon=horizons[int(picks[2] * len(horizons))],
             )
+        elif self.vary_horizon:
+            place = float(torch.rand((), generator=generator))
+            set_up = set_up._replace(horizon=horizons[int(place * len(horizons))])
         if len(self._plain) < len(self.families):
             place, severity = torch.rand(2, generator=generator).tolist()
             name = self.families[int(place * len(self.families))]
@@ -299,5 +305,5 @@ class MetaTrainConfig:
         return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
 
     def _horizons(self) -> list[int]:
-        factors = _HORIZON_FACTORS if self.vary_setup else (1.0,)
+        factors = _HORIZON_FACTORS if self.vary_setup or self.vary_horizon else (1.0,)
         return [max(2, int(self.horizon * factor)) for factor in factors]
