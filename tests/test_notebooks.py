@@ -43,6 +43,13 @@ TINY = {
         "num_meta_seeds": 1,
         "workers": 1,
     },
+    "ahead": {
+        "cells": ["task A", "translate 2"],
+        "num_instances": 2,
+        "num_tuning": 2,
+        "num_meta_seeds": 1,
+        "workers": 1,
+    },
     "real_data": {"cells": ["wine"], "num_instances": 2, "num_tuning": 2, "num_meta_seeds": 1, "workers": 1},
     "limits": {
         "cells": ["task A", "wine"],

@@ -84,7 +84,7 @@ class MetaTrainConfig:
         inputs: what the meta-optimizer sees, names of `INPUTS`; `None` is all of them.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and,
-            where chunks share one set-up, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to
+            where all chunks are of one shape, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to
             rounding, and where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
@@ -284,7 +284,8 @@ class MetaTrainConfig:
         family = set_up.family
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
         rate = self.rate(self.centre(set_up.direction), torch.zeros(1))
-        kind = CompiledLoop if self.compile_step and not self.vary_setup else InnerLoop
+        one_shape = not self.vary_setup and self._plain == self.families
+        kind = CompiledLoop if self.compile_step and one_shape else InnerLoop
         loop = kind(fuse(learner) if self.compile_step else learner, rate, DIRECTIONS[set_up.direction])
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
