@@ -2,6 +2,7 @@ import json
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -225,8 +226,18 @@ def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
     assert len(torch.cat(drawn).unique(dim=0)) == 4 * 4 * 2
 
 
-@pytest.mark.parametrize("name", shipped())
-def test_a_shipped_meta_optimizer_fits_its_card(name):
+def test_horizons_alone_can_vary():
+    config = replace(TINY, vary_horizon=True, horizon=8)
+    drawn = [config.set_up(step, 0, config.generator(step, 0)) for step in range(40)]
+    assert {each.horizon for each in drawn} == {4, 8, 16}
+    assert {each._replace(horizon=0) for each in drawn} == {drawn[0]._replace(horizon=0)}
+
+
+KEPT = sorted((Path(__file__).parents[1] / "results" / "rules").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("name", [*shipped(), *KEPT], ids=lambda name: Path(name).stem)
+def test_a_shipped_or_kept_meta_optimizer_fits_its_card(name):
     theta, card = load_theta(name)
     config = MetaTrainConfig(**card["config"])
     assert theta.shape == config.init_theta().shape
