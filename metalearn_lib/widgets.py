@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -128,17 +130,19 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
 
 
 def latest(work: Callable[[], None], pause: float = 0.03) -> Callable[[Any], None]:
-    """An observer that works once `pause` seconds after the first of many changes, so that work never queues up.
+    """An observer that works at once, and then once, `pause` seconds after the first of many more changes, so that work
+    never queues up.
 
     What a fast hand sends while the kernel is busy is heard when it no longer is, and done once. Outside of an event
-    loop there is nobody to wait for, and it works at once.
+    loop there is nobody to wait for, and it always works at once.
     """
-    waiting = False
+    waiting, done = False, -math.inf
 
     def now() -> None:
-        nonlocal waiting
+        nonlocal waiting, done
         waiting = False
         work()
+        done = time.monotonic()
 
     def heard(_: Any = None) -> None:
         nonlocal waiting
@@ -147,7 +151,11 @@ def latest(work: Callable[[], None], pause: float = 0.03) -> Callable[[Any], Non
         except RuntimeError:
             work()
             return
-        if not waiting:
+        if waiting:
+            return
+        if time.monotonic() - done > pause:
+            now()
+        else:
             waiting = True
             loop.call_later(pause, now)
 
