@@ -36,7 +36,7 @@ def speedups(
     methods = list(next(iter(rows.values())))
     for place, (method, marker) in enumerate(zip(methods, MARKERS, strict=False)):
         values = [row[method] for row in rows.values()]
-        y = np.arange(len(rows)) + 0.2 * (place - (len(methods) - 1) / 2)
+        y = np.arange(len(rows)) + min(0.2, 0.8 / len(methods)) * (place - (len(methods) - 1) / 2)
         middle = np.array([value.value for value in values])
         reach = np.abs(np.array([[value.low, value.high] for value in values]).T - middle)
         ax.errorbar(
