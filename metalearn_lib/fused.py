@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, library
 
 from metalearn_lib.learners import MLP, Batch, Learner
 
@@ -72,12 +72,12 @@ def _fits(params: Tensor) -> bool:
 
 def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad: Tensor | None) -> Tensor:
     """The loss of each task, with its gradient written to `grad`, where there is one."""
-    library = _library()
-    assert library is not None
+    compiled = _library()
+    assert compiled is not None
     params = params.contiguous()
     x, target = (each if each.stride(2) == 1 else each.contiguous() for each in (x, target))
     loss = params.new_empty(len(params))
-    library.loss_and_grad(
+    compiled.loss_and_grad(
         params.data_ptr(),
         None if grad is None else grad.data_ptr(),
         loss.data_ptr(),
@@ -94,7 +94,7 @@ def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) 
     return _call(params, x, target, sizes, grad), grad
 
 
-_traced = torch.library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
+_traced = library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
 
 
 @_traced.register_fake
@@ -116,11 +116,11 @@ def _library() -> ctypes.CDLL | None:
                 f"{compiler} cannot make {_SOURCE.name}, so it is not used: {done.stderr}", stacklevel=2
             )
             return None
-        library = ctypes.CDLL(str(made))
+        compiled = ctypes.CDLL(str(made))
     floats, strides = ctypes.c_void_p, [ctypes.c_int64] * 2
     counts = [ctypes.c_int] * 3
-    library.loss_and_grad.restype = None
-    library.loss_and_grad.argtypes = [
+    compiled.loss_and_grad.restype = None
+    compiled.loss_and_grad.argtypes = [
         *[floats] * 3,
         ctypes.POINTER(ctypes.c_int),
         *counts,
@@ -129,4 +129,4 @@ def _library() -> ctypes.CDLL | None:
         floats,
         *strides,
     ]
-    return library
+    return compiled
