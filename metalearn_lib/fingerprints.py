@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
@@ -69,7 +70,8 @@ def code_fingerprint(modules: tuple[str, ...]) -> str:
     for module in modules:
         path = _PACKAGE / module
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            texts.append(_code(file.read_text(encoding="utf-8")))
+            text = file.read_text(encoding="utf-8")
+            texts.append(_code(text) if file.suffix == ".py" else " ".join(re.sub("//.*", "", text).split()))
     return fingerprint(texts)
 
 

@@ -12,7 +12,9 @@ constexpr int LANES = 16, WIDE = 4;  // floats in a register; registers of a row
 constexpr int LANES = 8, WIDE = 2;
 #endif
 constexpr int ROWS = 4;
+constexpr int BLOCK = 128;  // points that a loss without a gradient takes at a time
 typedef float Lane __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int Whole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
 
 static inline Lane& lane(float* at) { return *reinterpret_cast<Lane*>(at); }
@@ -31,9 +33,16 @@ struct Matrix {
     int down, across;
 };
 
+// What becomes of a sum before it is written: the rectifier sets those below 0 to 0, a gate those where it is not above 0.
+struct End {
+    bool rectifies;
+    const float* gate;
+    End at(int offset) const { return {rectifies, gate ? gate + offset : nullptr}; }
+};
+
 // out = bias + matrix in, for R rows and C registers of each
 template <int R, int C>
-static inline void tile(float* out, Matrix matrix, const float* bias, const float* in, int terms, int n) {
+static inline void tile(float* out, Matrix matrix, const float* bias, const float* in, int terms, int n, End end) {
     Lane sum[R][C];
     for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c) sum[r][c] = Lane{} + (bias ? bias[r] : 0.0f);
@@ -43,33 +52,77 @@ static inline void tile(float* out, Matrix matrix, const float* bias, const floa
             for (int r = 0; r < R; ++r) sum[r][c] += matrix.at[r * matrix.down + k * matrix.across] * value;
         }
     for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) lane(out + r * n + c * LANES) = sum[r][c];
+        for (int c = 0; c < C; ++c) {
+            const int place = r * n + c * LANES;
+            Lane value = sum[r][c];
+            if (end.rectifies) value = value < 0.0f ? Lane{} : value;
+            if (end.gate) value = lane(end.gate + place) <= 0.0f ? Lane{} : value;
+            lane(out + place) = value;
+        }
 }
 
 template <int C>
-static inline void band(float* out, Matrix matrix, const float* bias, const float* in, int rows, int terms, int n) {
+static inline void band(
+    float* out, Matrix matrix, const float* bias, const float* in, int rows, int terms, int n, End end
+) {
     int r = 0;
     for (; r + ROWS <= rows; r += ROWS, matrix.at += ROWS * matrix.down)
-        tile<ROWS, C>(out + r * n, matrix, bias ? bias + r : nullptr, in, terms, n);
+        tile<ROWS, C>(out + r * n, matrix, bias ? bias + r : nullptr, in, terms, n, end.at(r * n));
     for (; r < rows; ++r, matrix.at += matrix.down)
-        tile<1, C>(out + r * n, matrix, bias ? bias + r : nullptr, in, terms, n);
+        tile<1, C>(out + r * n, matrix, bias ? bias + r : nullptr, in, terms, n, end.at(r * n));
 }
 
-static void product(float* out, Matrix matrix, const float* bias, const float* in, int rows, int terms, int n) {
+static void product(
+    float* out, Matrix matrix, const float* bias, const float* in, int rows, int terms, int n, End end
+) {
     int c = 0;
-    for (; c + WIDE * LANES <= n; c += WIDE * LANES) band<WIDE>(out + c, matrix, bias, in + c, rows, terms, n);
-    for (; c < n; c += LANES) band<1>(out + c, matrix, bias, in + c, rows, terms, n);
+    for (; c + WIDE * LANES <= n; c += WIDE * LANES)
+        band<WIDE>(out + c, matrix, bias, in + c, rows, terms, n, end.at(c));
+    for (; c < n; c += LANES) band<1>(out + c, matrix, bias, in + c, rows, terms, n, end.at(c));
+}
+
+// Folds groups of 2 * width lanes upon themselves: of each, the first half is then `one`'s, the second `other`'s.
+template <int width>
+static inline Lane fold(const Lane& one, const Lane& other) {
+    Whole same, across;
+    for (int l = 0; l < LANES; ++l) {
+        same[l] = l / width % 2 ? LANES + l : l;
+        across[l] = l / width % 2 ? LANES + l - width : l + width;
+    }
+    return __builtin_shuffle(one, other, same) + __builtin_shuffle(one, other, across);
+}
+
+// The totals of as many registers as a register has lanes: lane l is that of sums[mirrored(l)]. `sums` is lost.
+template <int width = LANES / 2>
+static inline Lane totals(Lane* sums) {
+    for (int s = 0; s < width; ++s) sums[s] = fold<width>(sums[2 * s], sums[2 * s + 1]);
+    if constexpr (width > 1) return totals<width / 2>(sums);
+    else return sums[0];
+}
+
+// l with its bits in reverse
+constexpr int mirrored(int l) {
+    int mirror = 0;
+    for (int bit = 1; bit < LANES; bit *= 2) mirror = 2 * mirror + (l & bit ? 1 : 0);
+    return mirror;
 }
 
 // out[r * columns + c] = row r of left times row c of right, for R by C of them
 template <int R, int C>
 static inline void dots(float* out, const float* left, const float* right, int columns, int n) {
+    constexpr bool together = R * C == LANES;
     Lane sum[R][C] = {};
     for (int b = 0; b < n; b += LANES)
         for (int c = 0; c < C; ++c)
             for (int r = 0; r < R; ++r) sum[r][c] += lane(left + r * n + b) * lane(right + c * n + b);
+    Lane all{};
+    if constexpr (together) {
+        Lane mirror[LANES];
+        for (int l = 0; l < LANES; ++l) mirror[mirrored(l)] = sum[l / C][l % C];
+        all = totals(mirror);
+    }
     for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) out[r * columns + c] = total(sum[r][c]);
+        for (int c = 0; c < C; ++c) out[r * columns + c] = together ? all[r * C + c] : total(sum[r][c]);
 }
 
 template <int R>
@@ -85,27 +138,68 @@ static void outer_product(float* out, const float* left, const float* right, int
     for (; r < rows; ++r) row_of_dots<1>(out + r * columns, left + r * n, right, columns, n);
 }
 
-// the loss at scores, both `classes` rows; what `delta` holds then is the loss' derivative by the scores
-static float cross_entropy(float* delta, const float* scores, const float* truth, int classes, int batch, int n) {
-    double sum = 0;
-    for (int b = 0; b < n; ++b) {
-        float most = scores[b], mass = 0, right = 0, share = 0;
-        for (int k = 1; k < classes; ++k) most = std::max(most, scores[k * n + b]);
-        for (int k = 0; k < classes; ++k) {
-            const float above = scores[k * n + b] - most;
-            mass += delta[k * n + b] = std::exp(above);
-            right += truth[k * n + b] * above;
-            share += truth[k * n + b];
-        }
-        if (b < batch) sum += share * std::log(mass) - right;
-        for (int k = 0; k < classes; ++k)
-            delta[k * n + b] = b < batch ? (delta[k * n + b] / mass - truth[k * n + b]) / batch : 0;
-    }
-    return static_cast<float>(sum / batch);
+// exp(x) for x of at most 0, to a unit or two in the last place: 2^k e^r, with e^r by Cephes' polynomial (Moshier 1989)
+static inline Lane exp_of(Lane x) {
+    x = x < -87.0f ? Lane{} - 87.0f : x;
+    const Lane shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number
+    const Lane k = shifted - 12582912.0f;
+    const Lane r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    Lane series = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    series = series * r + 8.3334519073e-3f;
+    series = series * r + 4.1665795894e-2f;
+    series = series * r + 1.6666665459e-1f;
+    series = series * r + 5.0000001201e-1f;
+    series = series * r * r + r + 1.0f;
+    return series * reinterpret_cast<Lane>((reinterpret_cast<Whole>(shifted) - 0x4B400000 + 127) << 23);
 }
 
-// One task of `loss_and_grad` below. `room` begins with the inputs; then come the outputs of each layer.
-static float one_task(
+// log(x) for x of at least 1: e log 2 + log m, with log m by Cephes' polynomial
+static inline Lane log_of(Lane x) {
+    const Whole bits = reinterpret_cast<Whole>(x);
+    Lane m = reinterpret_cast<Lane>((bits & 0x007FFFFF) | 0x3F000000);
+    Lane e = __builtin_convertvector((bits >> 23) - 126, Lane);
+    e = m < 0.707106781f ? e - 1.0f : e;
+    m = m < 0.707106781f ? m + m - 1.0f : m - 1.0f;
+    Lane series = 7.0376836292e-2f * m - 1.1514610310e-1f;
+    series = series * m + 1.1676998740e-1f;
+    series = series * m - 1.2420140846e-1f;
+    series = series * m + 1.4249322787e-1f;
+    series = series * m - 1.6668057665e-1f;
+    series = series * m + 2.0000714765e-1f;
+    series = series * m - 2.4999993993e-1f;
+    series = series * m + 3.3333331174e-1f;
+    const Lane square = m * m;
+    return m + (series * m * square - 2.12194440e-4f * e - 0.5f * square) + 0.693359375f * e + (x - x);  // nan stays
+}
+
+// the loss at scores, both `classes` rows; what `delta` holds then is the loss' derivative by the scores
+static float cross_entropy(float* delta, const float* scores, const float* truth, int classes, int batch, int n) {
+    Lane sum{};
+    for (int b = 0; b < n; b += LANES) {
+        Lane most = lane(scores + b), mass{}, right{}, share{};
+        Whole here{};  // -1 for points, 0 for what fills up the last register
+        for (int l = 0; l < LANES; ++l) here[l] = -(b + l < batch);
+        for (int k = 1; k < classes; ++k) {
+            const Lane score = lane(scores + k * n + b);
+            most = most < score ? score : most;
+        }
+        for (int k = 0; k < classes; ++k) {
+            const Lane above = lane(scores + k * n + b) - most, part = exp_of(above);
+            mass += lane(delta + k * n + b) = part;
+            right += lane(truth + k * n + b) * above;
+            share += lane(truth + k * n + b);
+        }
+        sum += here ? share * log_of(mass) - right : Lane{};
+        for (int k = 0; k < classes; ++k) {
+            Lane& slope = lane(delta + k * n + b);
+            slope = here ? (slope / mass - lane(truth + k * n + b)) / static_cast<float>(batch) : Lane{};
+        }
+    }
+    return total(sum) / batch;
+}
+
+// One run of `loss_and_grad` below. `room` begins with the inputs; then come the outputs of each layer.
+static float one_run(
     const float* params, float* grad, const std::vector<int>& sizes, float* room, const float* truth, float* delta,
     float* next, int batch, int n
 ) {
@@ -115,9 +209,7 @@ static float one_task(
     for (int l = 0; l < layers; ++l) {
         const int in = sizes[l], out = sizes[l + 1];
         float* leaving = entering + in * n;
-        product(leaving, {weights, in, 1}, weights + in * out, entering, out, in, n);
-        if (l + 1 < layers)
-            for (int k = 0; k < out * n; ++k) leaving[k] = leaving[k] < 0 ? 0 : leaving[k];
+        product(leaving, {weights, in, 1}, weights + in * out, entering, out, in, n, {l + 1 < layers, nullptr});
         weights += (in + 1) * out;
         entering = leaving;
     }
@@ -136,22 +228,22 @@ static float one_task(
             grad[in * out + o] = total(sum);
         }
         if (l) {
-            product(next, {weights, 1, in}, nullptr, delta, in, out, n);
-            for (int k = 0; k < in * n; ++k) next[k] = entering[k] <= 0 ? 0 : next[k];
+            product(next, {weights, 1, in}, nullptr, delta, in, out, n, {false, entering});
             std::swap(delta, next);
         }
     }
     return loss;
 }
 
-// Of every task: the loss, and the gradient beside params, both `tasks` rows. Strides are in floats. Without a place for
-// the gradient there is none.
+// Of every run: the loss, and the gradient beside params, both `runs` rows; run i meets the points of task i % tasks.
+// Strides are in floats. Without a place for the gradient there is none.
 extern "C" void loss_and_grad(
-    const float* params, float* grad, float* loss, const int* widths, int num_widths, int tasks, int batch, const float* x,
-    int64_t x_task, int64_t x_point, const float* target, int64_t target_task, int64_t target_point
+    const float* params, float* grad, float* loss, const int* widths, int num_widths, int runs, int tasks, int batch,
+    const float* x, int64_t x_task, int64_t x_point, const float* target, int64_t target_task, int64_t target_point
 ) {
     const std::vector<int> sizes(widths, widths + num_widths);
-    const int n = (batch + LANES - 1) / LANES * LANES, features = sizes.front(), classes = sizes.back();
+    const int most = grad ? batch : std::min(batch, BLOCK), features = sizes.front(), classes = sizes.back();
+    const int n = (most + LANES - 1) / LANES * LANES;
     int64_t num_params = 0, units = 0;
     for (int l = 0; l < num_widths; ++l) {
         units += sizes[l];
@@ -161,13 +253,20 @@ extern "C" void loss_and_grad(
     std::vector<float> memory((units + classes + 2 * widest) * n + LANES);
     float* const room = memory.data() + LANES - reinterpret_cast<uintptr_t>(memory.data()) / 4 % LANES;
     float *const truth = room + units * n, *const delta = truth + classes * n;
-    for (int task = 0; task < tasks; ++task) {
-        for (int b = 0; b < batch; ++b) {
-            for (int i = 0; i < features; ++i) room[i * n + b] = x[task * x_task + b * x_point + i];
-            for (int k = 0; k < classes; ++k) truth[k * n + b] = target[task * target_task + b * target_point + k];
+    std::fill(loss, loss + runs, 0.0f);
+    for (int task = 0; task < tasks; ++task)
+        for (int first = 0; first < batch; first += most) {
+            const int count = std::min(most, batch - first);
+            for (int b = 0; b < count; ++b) {
+                const float* const point = x + task * x_task + (first + b) * x_point;
+                const float* const right = target + task * target_task + (first + b) * target_point;
+                for (int i = 0; i < features; ++i) room[i * n + b] = point[i];
+                for (int k = 0; k < classes; ++k) truth[k * n + b] = right[k];
+            }
+            for (int run = task; run < runs; run += tasks)
+                loss[run] += one_run(
+                    params + run * num_params, grad ? grad + run * num_params : nullptr, sizes, room, truth, delta,
+                    delta + widest * n, count, n
+                ) * count / batch;
         }
-        loss[task] = one_task(
-            params + task * num_params, grad ? grad + task * num_params : nullptr, sizes, room, truth, delta, delta + widest * n, batch, n
-        );
-    }
 }

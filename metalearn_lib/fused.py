@@ -82,7 +82,7 @@ def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad:
         None if grad is None else grad.data_ptr(),
         loss.data_ptr(),
         (ctypes.c_int * len(sizes))(*sizes),
-        *(len(sizes), len(params), x.shape[1]),
+        *(len(sizes), len(params), *x.shape[:2]),
         *(x.data_ptr(), *x.stride()[:2]),
         *(target.data_ptr(), *target.stride()[:2]),
     )
@@ -118,7 +118,7 @@ def _library() -> ctypes.CDLL | None:
             return None
         compiled = ctypes.CDLL(str(made))
     floats, strides = ctypes.c_void_p, [ctypes.c_int64] * 2
-    counts = [ctypes.c_int] * 3
+    counts = [ctypes.c_int] * 4
     compiled.loss_and_grad.restype = None
     compiled.loss_and_grad.argtypes = [
         *[floats] * 3,

@@ -26,7 +26,7 @@ from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
 from metalearn_lib.rates import Rate
 from metalearn_lib.tasks import TaskFamily
-from metalearn_lib.trees import put, stack, twice
+from metalearn_lib.trees import put, stack
 from metalearn_lib.types import Info, Seeds
 
 CHUNK = 32
@@ -161,10 +161,8 @@ class InnerLoop:
         A `state` of twice as many runs as there are instances holds antithetic arms, which share their minibatches.
         """
         state = self.init(instances.params) if state is None else state
-        arms = len(state.params) // len(instances.params)
         for step in range(start, instances.num_steps if stop is None else stop):
-            batch = instances.batch(step)
-            state, info = self.step(state, batch if arms == 1 else twice(batch))
+            state, info = self.step(state, instances.batch(step))
             yield state, info
 
     @one_thread()

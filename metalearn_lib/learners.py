@@ -23,6 +23,11 @@ class Batch(NamedTuple):
     x: Tensor
     target: Tensor
 
+    def shared(self, runs: int) -> Batch:
+        """The batch of each of `runs`, of which run i meets the points of task `i % tasks`."""
+        arms = runs // len(self.x)
+        return self if arms == 1 else Batch(*(torch.cat([each] * arms) for each in self))
+
 
 class Learner(ABC):
     """A network over stacked tasks, with cross-entropy as its loss."""
@@ -39,10 +44,14 @@ class Learner(ABC):
 
     @abstractmethod
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy of each task `(tasks,)` and its gradient `(tasks, weights)`."""
+        """Mean cross-entropy of each run `(runs,)` and its gradient `(runs, weights)`.
+
+        There may be several times as many runs as the batch has tasks, as antithetic arms; see `Batch.shared`.
+        """
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of each task `(tasks,)`, in nats."""
+        """Mean cross-entropy of each run `(runs,)`, in nats."""
+        batch = batch.shared(len(params))
         return -(self.logits(params, batch.x).log_softmax(-1) * batch.target).sum(-1).mean(-1)
 
 
@@ -96,6 +105,7 @@ class MLP(Learner):
         return self._forward(self._layers(params), x)[-1].transpose(1, 2)
 
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        batch = batch.shared(len(params))
         layers = self._layers(params)
         *hidden, scores = self._forward(layers, batch.x)
         log_probability = scores.log_softmax(1)
@@ -177,7 +187,7 @@ class ModuleLearner(Learner):
         def loss(params: Tensor, x: Tensor, target: Tensor) -> Tensor:
             return -(self._logits(params, x).log_softmax(-1) * target).sum(-1).mean()
 
-        gradient, value = vmap(grad_and_value(loss))(params, batch.x, batch.target)
+        gradient, value = vmap(grad_and_value(loss))(params, *batch.shared(len(params)))
         return value, gradient
 
     def _logits(self, params: Tensor, x: Tensor) -> Tensor:

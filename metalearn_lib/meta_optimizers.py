@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,9 +30,12 @@ _INPUTS = {
     "loss_trend_slow": (0.0, 0.5),
     "grad_trend": (0.0, 0.5),
     "loss_noise": (0.0, 0.25),
+    "alignment": (0.0, 0.5),
 }
-INPUTS = tuple(_INPUTS)
+ALL_INPUTS = tuple(_INPUTS)
 """All that a meta-optimizer may see."""
+INPUTS = ALL_INPUTS[:-1]
+"""What one sees that is not told otherwise: losses and norms, which cost nothing to keep."""
 _MEMORY_DECAYS = (0.5, 0.8, 0.95, 0.99)
 _LOG_SCALE_LIMIT = 20.0
 
@@ -55,8 +58,9 @@ class MetaOptimizer:
         hidden: units of the hidden layer.
         bound: the largest change of the log scale in one step, in nats; 7 is a factor of 1,097, so that a rate mis-set
             by 10^2 can be put right before the first update is made.
-        inputs: what it sees, names of `INPUTS`. With `("log_lr",)` it is blind to training, and its memory can only
-            count steps.
+        inputs: what it sees, names of `ALL_INPUTS`. With `("log_lr",)` it is blind to training, and its memory can only
+            count steps. `"alignment"` is the cosine between this minibatch gradient and the last one: above 0 where
+            steps could be longer, below 0 where they jump across a valley (what hypergradient descent follows).
 
     Raises:
         ValueError: for an input that there is not, or none.
@@ -65,10 +69,15 @@ class MetaOptimizer:
     hidden: int = 16
     bound: float = 7.0
     inputs: tuple[str, ...] = INPUTS
+    scaling: Tensor = field(init=False, repr=False, compare=False)
+    """centre and spread of each input, `(2, inputs)`"""
 
     def __post_init__(self) -> None:
-        if not self.inputs or not set(self.inputs) <= set(INPUTS):
-            raise ValueError(f"inputs={self.inputs} must be one or more of {', '.join(INPUTS)}.")
+        if not self.inputs or not set(self.inputs) <= set(ALL_INPUTS):
+            raise ValueError(f"inputs={self.inputs} must be one or more of {', '.join(ALL_INPUTS)}.")
+        with torch.inference_mode(False):  # it may be used where gradients are wanted
+            scaling = torch.tensor([_INPUTS[name] for name in self.inputs], dtype=torch.float64).T
+        object.__setattr__(self, "scaling", scaling)
 
     @property
     def num_inputs(self) -> int:
@@ -92,15 +101,12 @@ class MetaOptimizer:
     def __call__(self, theta: Tensor, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Change of the log scale `(tasks,)` and new memory, from `theta` `(tasks, theta)`, inputs and memory."""
         inner, bias, outer, linear, offset = self._split(theta)
-        seen = torch.cat([inputs, memory], 1).unsqueeze(-1)
-        hidden = torch.tanh(inner @ seen + bias)
-        change, write = (
-            (outer @ hidden + linear @ seen + offset).squeeze(-1).split([1, len(_MEMORY_DECAYS)], 1)
-        )
+        seen = torch.cat([inputs, memory], 1).unsqueeze(2)
+        hidden = torch.tanh(torch.bmm(inner, seen) + bias)
+        out = (torch.bmm(outer, hidden) + torch.bmm(linear, seen) + offset).squeeze(2)
+        change = self.bound * torch.tanh(out[:, 0] / self.bound)
         decay = memory.new_tensor(_MEMORY_DECAYS)
-        return self.bound * torch.tanh(change[:, 0] / self.bound), decay * memory + (1 - decay) * torch.tanh(
-            write
-        )
+        return change, decay * memory + (1 - decay) * torch.tanh(out[:, 1:])
 
     def shuffle_inputs(self, theta: Tensor, generator: Generator) -> Tensor:
         """`theta` with the inputs dealt out anew: the same network, each weight of which meets a wrong input."""
@@ -129,16 +135,19 @@ class MetaOptimizer:
             )
         shapes = self._shapes()
         pieces = theta.split([math.prod(shape) for shape in shapes], -1)
-        return [piece.unflatten(-1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return [piece.view(*piece.shape[:-1], *shape) for piece, shape in zip(pieces, shapes, strict=True)]
 
 
 class LearnedRateState(NamedTuple):
-    """Meta-parameters `(tasks, theta)`, base rate and log of the scaling factor `(tasks,)`, memory `(tasks, 4)`."""
+    """Meta-parameters `(tasks, theta)`, base rate and log of the scaling factor `(tasks,)`, memory `(tasks, 4)`, and
+    the last gradient `(tasks, weights)` where its alignment is an input, or else nothing.
+    """
 
     theta: Tensor
     base_lr: Tensor
     log_scale: Tensor
     memory: Tensor
+    last_grad: Tensor | tuple[()]
 
 
 @dataclass(frozen=True)
@@ -163,25 +172,31 @@ class LearnedRate(Rate):
         num_tasks = len(params)
         theta = self.theta.to(params).expand(num_tasks, -1)
         memory = params.new_zeros(num_tasks, len(_MEMORY_DECAYS))
-        return LearnedRateState(theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory)
+        last_grad = torch.zeros_like(params) if "alignment" in self.meta_optimizer.inputs else ()
+        return LearnedRateState(
+            theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory, last_grad
+        )
 
     def __call__(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
-        return self.apply(state, *self.propose(state, observation))
+        change, state = self.propose(state, observation)
+        return self.apply(state, change)
 
-    def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, Tensor]:
-        """The change of the log scale `(tasks,)` that the meta-optimizer wants, and its new memory."""
+    def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
+        """The change of the log scale `(tasks,)` that the meta-optimizer wants, and the state once it has seen this."""
         values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
-        inputs = torch.stack(
-            [(values[name] - _INPUTS[name][0]) / _INPUTS[name][1] for name in self.meta_optimizer.inputs], 1
-        )
-        return self.meta_optimizer(state.theta, inputs, state.memory)
+        last_grad = state.last_grad
+        if isinstance(last_grad, Tensor):
+            values["alignment"] = torch.cosine_similarity(observation.grad, last_grad).nan_to_num(nan=0.0)
+            last_grad = observation.grad
+        inputs = torch.stack([values[name] for name in self.meta_optimizer.inputs], 1)
+        centre, spread = self.meta_optimizer.scaling.to(inputs).unbind()
+        change, memory = self.meta_optimizer(state.theta, (inputs - centre) / spread, state.memory)
+        return change, state._replace(memory=memory, last_grad=last_grad)
 
-    def apply(
-        self, state: LearnedRateState, change: Tensor, memory: Tensor
-    ) -> tuple[Tensor, LearnedRateState]:
+    def apply(self, state: LearnedRateState, change: Tensor) -> tuple[Tensor, LearnedRateState]:
         """The rate after `change`, and the state for the next step."""
         log_scale = (state.log_scale + change).clamp(-_LOG_SCALE_LIMIT, _LOG_SCALE_LIMIT)
-        return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale, memory=memory)
+        return state.base_lr * log_scale.exp(), state._replace(log_scale=log_scale)
 
 
 class LearnedScheduleState(NamedTuple):

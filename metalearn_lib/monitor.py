@@ -37,12 +37,13 @@ class Observation(NamedTuple):
 
 
 class MonitorState(NamedTuple):
-    """Running averages; each `(tasks,)`."""
+    """Steps seen and running averages; each `(tasks,)` but the second."""
 
     num_steps: Tensor
-    loss_fast: Tensor
-    loss_slow: Tensor
-    grad_fast: Tensor
+    fast: Tensor
+    """of log loss and log gradient norm, `(tasks, 2)`"""
+    slow: Tensor
+    """of log loss"""
     noise: Tensor
 
 
@@ -64,22 +65,24 @@ class Monitor:
 
     def init(self, params: Tensor) -> MonitorState:
         zeros = params.new_zeros(len(params))
-        return MonitorState(zeros, zeros, zeros, zeros, zeros)
+        return MonitorState(zeros, params.new_zeros(len(params), 2), zeros, zeros)
 
     def __call__(
         self, state: MonitorState, loss: Tensor, grad: Tensor, params: Tensor
     ) -> tuple[Observation, MonitorState]:
         grad_norm = torch.linalg.vector_norm(grad, dim=1)
         weight_norm = torch.linalg.vector_norm(params, dim=1)
-        log_loss, log_grad, log_weight = bounded_log(loss), bounded_log(grad_norm), bounded_log(weight_norm)
+        # small networks train as fast as these few numbers are handled, so all logarithms are one operation
+        logs = bounded_log(torch.stack([loss, grad_norm, weight_norm], 1))
+        log_loss, log_grad, log_weight = logs.unbind(1)
 
         count = state.num_steps + 1
-        fast, slow = (1 / count).clamp_min(1 - self.fast), (1 / count).clamp_min(1 - self.slow)
-        loss_fast = torch.lerp(state.loss_fast, log_loss, fast)
-        loss_slow = torch.lerp(state.loss_slow, log_loss, slow)
-        grad_fast = torch.lerp(state.grad_fast, log_grad, fast)
-        loss_trend = log_loss - loss_fast
-        noise = torch.lerp(state.noise, loss_trend.abs(), fast)
+        share = count.reciprocal()
+        of_fast, of_slow = share.clamp_min(1 - self.fast), share.clamp_min(1 - self.slow)
+        fast = torch.lerp(state.fast, logs[:, :2], of_fast.unsqueeze(1))
+        slow = torch.lerp(state.slow, log_loss, of_slow)
+        loss_trend, grad_trend = (logs[:, :2] - fast).unbind(1)
+        noise = torch.lerp(state.noise, loss_trend.abs(), of_fast)
 
         observation = Observation(
             loss,
@@ -89,12 +92,12 @@ class Monitor:
             log_grad,
             log_weight,
             loss_trend,
-            log_loss - loss_slow,
-            log_grad - grad_fast,
+            log_loss - slow,
+            grad_trend,
             noise,
             grad,
         )
-        return observation, MonitorState(count, loss_fast, loss_slow, grad_fast, noise)
+        return observation, MonitorState(count, fast, slow, noise)
 
 
 def bounded_log(value: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ import torch
 from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
 from metalearn_lib.evaluate import Cell
-from metalearn_lib.fused import fuse
 from metalearn_lib.inner_loop import CHUNK, InnerLoop
 from metalearn_lib.learners import Batch
 from metalearn_lib.meta_optimizers import LearnedRate, load_theta
@@ -60,7 +59,7 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
     compute, and good for a picture. The evaluation's own needs a reference run.
     """
     cell = Cell("slider", make_shift(setting.shift_family, family or GaussianMixture(), setting.severity))
-    learner = fuse(cell.learner)
+    learner = cell.learner
     with one_thread(), torch.inference_mode():
         instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
         # SGD is the meta-optimizer that says nothing; so the two are a pair of arms, which share their minibatches

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metalearn_lib.fused import fuse
 from metalearn_lib.inner_loop import Instances, draw_instances
-from metalearn_lib.learners import MLP
+from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.shifts import make_shift
 from metalearn_lib.tasks import Digits, GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
@@ -38,9 +39,9 @@ class Cell:
     base_lr_factor: float = 1.0
 
     @property
-    def learner(self) -> MLP:
+    def learner(self) -> Learner:
         sizes = (self.family.num_features, *self.hidden, self.family.num_classes)
-        return MLP(sizes, self.activation, self.init_scale)
+        return fuse(MLP(sizes, self.activation, self.init_scale))
 
     @property
     def steps_per_epoch(self) -> float:

@@ -32,6 +32,8 @@ _DECIDES = (
     "tasks.py",
     "shifts",
     "learners.py",
+    "fused.py",
+    "fused.cpp",
     "monitor.py",
     "directions.py",
     "rates.py",

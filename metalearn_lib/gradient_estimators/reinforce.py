@@ -52,10 +52,10 @@ class Exploring(Rate):
         return ExploringState(self.learned.init(params), zeros[:, None], zeros)
 
     def __call__(self, state: ExploringState, observation: Observation) -> tuple[Tensor, ExploringState]:
-        change, memory = self.learned.propose(state.learned, observation)
+        change, seen = self.learned.propose(state.learned, observation)
         action = (change + self.sigma * state.noise[:, 0]).detach()
         log_probability = -((action - change) ** 2) / (2 * self.sigma**2)
-        lr, learned = self.learned.apply(state.learned, action, memory)
+        lr, learned = self.learned.apply(seen, action)
         return lr, ExploringState(learned, state.noise[:, 1:], log_probability)
 
 

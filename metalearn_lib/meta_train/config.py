@@ -81,7 +81,7 @@ class MetaTrainConfig:
         outer_lr: Adam's rate on theta at the start; it falls to a twentieth along a cosine.
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
-        inputs: what the meta-optimizer sees, names of `INPUTS`; `None` is all of them.
+        inputs: what the meta-optimizer sees, names of `ALL_INPUTS`; `None` is those of `INPUTS`.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and,
             where all chunks are of one shape, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to

@@ -319,6 +319,11 @@ class _Printer:
         strides = [stride * (step if axis == dim else 1) for axis, stride in enumerate(view.strides)]
         return view.replace(shape, strides, first * view.strides[dim])
 
+    def _unbind(self, _: tuple[int, ...], view: View, dim: int = 0) -> list[View]:
+        dim %= len(view.shape)
+        shape = view.shape[:dim] + view.shape[dim + 1 :]
+        return [self._select(shape, view, dim, index) for index in range(view.shape[dim])]
+
     def _split_with_sizes(self, _: tuple[int, ...], view: View, sizes: list[int], dim: int = 0) -> list[View]:
         dim %= len(view.shape)
         pieces, start = [], 0
