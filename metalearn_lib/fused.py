@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 import warnings
@@ -11,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Generator, Tensor, library
 
+from metalearn_lib.files import atomic_path
+from metalearn_lib.fingerprints import fingerprint
 from metalearn_lib.learners import MLP, Batch, Learner
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
@@ -104,19 +106,23 @@ def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tens
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled function; a second's work, for every process anew, so that it fits the machine it runs on."""
+    """The compiled function; the first process on a machine makes it, a second's work, and the others find it."""
     compiler = shutil.which(os.environ.get("CXX", "g++"))
     if compiler is None:
         return None
-    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        made = Path(folder) / "fused.so"
-        done = subprocess.run([compiler, *_FLAGS, "-o", made, _SOURCE], capture_output=True, text=True)
-        if done.returncode:
-            warnings.warn(
-                f"{compiler} cannot make {_SOURCE.name}, so it is not used: {done.stderr}", stacklevel=2
-            )
-            return None
+    made = _cached(compiler)
+    try:
+        if not made.exists():
+            with atomic_path(made) as partial:
+                subprocess.run([compiler, *_FLAGS, "-o", partial, _SOURCE], capture_output=True, check=True)
         compiled = ctypes.CDLL(str(made))
+    except subprocess.CalledProcessError as fault:
+        why = fault.stderr.decode(errors="replace")
+        warnings.warn(f"{compiler} cannot make {_SOURCE.name}, so it is not used: {why}", stacklevel=2)
+        return None
+    except OSError as fault:  # no room, or a file that is no library
+        warnings.warn(f"{made} cannot be used, and plain PyTorch is: {fault}; delete the file.", stacklevel=2)
+        return None
     floats, strides = ctypes.c_void_p, [ctypes.c_int64] * 2
     counts = [ctypes.c_int] * 4
     compiled.loss_and_grad.restype = None
@@ -130,3 +136,16 @@ def _library() -> ctypes.CDLL | None:
         *strides,
     ]
     return compiled
+
+
+def _cached(compiler: str) -> Path:
+    """Where the compiled function lies: in the user's own cache, under a name of all that made it and of the processor,
+    whose every instruction it may use.
+    """
+    cpu = Path("/proc/cpuinfo")
+    known = (
+        [line for line in cpu.read_text().splitlines() if line.startswith("flags")] if cpu.exists() else []
+    )
+    about = (_SOURCE.read_text(encoding="utf-8"), _FLAGS, compiler, platform.machine(), *known[:1])
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "metalearn_lib" / f"fused-{fingerprint(about)}.so"

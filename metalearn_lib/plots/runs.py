@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -62,14 +63,18 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
 
 
 class TrainingPicture:
-    """What `training` draws, as often as a slider moves: the frame stays, and only the curves are drawn anew.
+    """What `training` draws, as often as a slider moves: only the curves are drawn anew, and the axes when they show
+    decades that they never showed before.
 
-    The axes span the same decades from one picture to the next, and more, up to four from 1, where curves ask for it. A
-    run that diverges leaves them, and ends where it stops being a number.
+    They span the same decades from one picture to the next, and more, up to four from 1, where curves ask for it. A run
+    that diverges leaves them, and ends where it stops being a number.
     """
 
     _SPANS: ClassVar = {"loss": (-1, 1), "lr": (-2, 2), "grad_norm": (-2, 2), "weight_norm": (0, 2)}
     """decades that are always shown"""
+    _CORNERS: ClassVar = [(0, 0.53), (0.5, 0.53), (0, 0), (0.5, 0)]
+    """lower left corner of what belongs to each of the axes, in figure widths and heights"""
+    _SIZES: ClassVar = [(0.5, 0.39), (0.5, 0.39), (0.5, 0.53), (0.5, 0.53)]
 
     def __init__(self) -> None:
         # a figure of its own, unknown to pyplot, so that a long session does not fill with figures
@@ -77,27 +82,23 @@ class TrainingPicture:
         self._canvas = FigureCanvasAgg(self._figure)
         with mpl.rc_context(STYLE):
             self._axes = self._figure.subplots(2, 2, sharex=True)
-        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.34)
-        self._limits: list[tuple[float, float]] = []
+        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.42)
         self._frame: Any = None
+        self._drawn: dict[tuple[Any, ...], Any] = {}
+        """pictures of each of the axes without curves, by place and limits"""
 
     def png(self, runs: Mapping[str, Info], threshold: float, caption: str) -> bytes:
         """The curves of `runs`, the same methods each time, as a PNG: soon made rather than small."""
         with mpl.rc_context(STYLE):
             if self._frame is None:
-                training(runs, threshold, self._axes)
-                for ax in self._axes.flat:
-                    ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
-                self._caption = self._figure.supxlabel("", fontsize=11)
-                for artist in self._moving:
-                    artist.set_animated(True)
-            limits = [self._span(field, [*runs.values()]) for field in _PANELS]
-            if limits != self._limits:
-                for ax, (low, high) in zip(self._axes.flat, limits, strict=True):
-                    ax.set(ylim=(10.0**low, 10.0**high), xlim=(0, next(iter(runs.values())).loss.shape[1]))
-                self._canvas.draw()
-                self._frame, self._limits = self._canvas.copy_from_bbox(self._figure.bbox), limits
-            self._canvas.restore_region(self._frame)
+                self._start(runs, threshold)
+            num_steps = next(iter(runs.values())).loss.shape[1]
+            panels = [
+                self._panel(place, ax, (*self._span(field, [*runs.values()]), num_steps))
+                for place, (ax, field) in enumerate(zip(self._axes.flat, _PANELS, strict=True))
+            ]
+            for picture in (self._frame, *panels):
+                self._canvas.restore_region(picture)
             for ax, field in zip(self._axes.flat, _PANELS, strict=True):
                 for line, info in zip(ax.lines, runs.values(), strict=False):
                     line.set_data(*_curve(info, field))
@@ -108,6 +109,32 @@ class TrainingPicture:
             image = io.BytesIO()
             imsave(image, self._canvas.buffer_rgba(), format="png", pil_kwargs={"compress_level": 1})
         return image.getvalue()
+
+    def _start(self, runs: Mapping[str, Info], threshold: float) -> None:
+        """Make every artist, and draw what is outside of the axes."""
+        training(runs, threshold, self._axes)
+        for ax in self._axes.flat:
+            ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
+            ax.set_visible(False)
+        self._caption = self._figure.supxlabel("", fontsize=11)
+        for artist in self._moving:
+            artist.set_animated(True)
+        self._canvas.draw()
+        self._frame = self._canvas.copy_from_bbox(self._figure.bbox)
+        for ax in self._axes.flat:
+            ax.set_visible(True)
+
+    def _panel(self, place: int, ax: Axes, limits: tuple[float, float, int]) -> Any:
+        low, high, num_steps = limits
+        ax.set(ylim=(10.0**low, 10.0**high), xlim=(0, num_steps))
+        if (place, limits) not in self._drawn:
+            self._canvas.restore_region(self._frame)
+            ax.draw(self._canvas.get_renderer())
+            box = Bbox.from_bounds(*self._CORNERS[place], *self._SIZES[place])
+            self._drawn[place, limits] = self._canvas.copy_from_bbox(
+                box.transformed(self._figure.transFigure)
+            )
+        return self._drawn[place, limits]
 
     @property
     def _moving(self) -> list[Artist]:
