@@ -144,7 +144,8 @@ def contestants() -> dict[str, Contestant]:
         "PES, 64 tasks, truncation 24, chunks of 32": estimator(PersistentES(24), 4, 32),
         "PES, chunks of 16, compiled step": estimator(PersistentES(24), 4, 16, CompiledLoop),
         "PES, chunks of 32, fused gradient": estimator(PersistentES(24), 4, 32, learner=fused),
-        "PES, chunks of 32, fused and compiled": estimator(PersistentES(24), 4, 32, CompiledLoop, fused),
+        "PES, one chunk of 64, fused gradient": estimator(PersistentES(24), 4, 64, learner=fused),
+        "PES, one chunk of 64, fused and compiled": estimator(PersistentES(24), 4, 64, CompiledLoop, fused),
     }
 
 

@@ -112,14 +112,14 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
         value=1, min=-2, max=2, step=0.25, description="base learning rate", **slider
     )
     seed = ipywidgets.IntSlider(value=0, min=0, max=31, description="instance", **slider)
-    picture = ipywidgets.Image(format="png", width=760)
+    picture = ipywidgets.Image(format="svg+xml", width=760)
     drawing = plots.TrainingPicture()
 
     def redraw() -> None:
         name = str(family.value)
         within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
         result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        picture.value = drawing.png(result.runs, result.threshold, tell(result))
+        picture.value = drawing.svg(result.runs, result.threshold, tell(result))
 
     changed = latest(redraw)
     for control in (family, severity, base_lr, seed):

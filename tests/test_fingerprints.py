@@ -57,6 +57,17 @@ def test_comments_and_docstrings_do_not_count_and_code_does():
     assert _code(plain) != _code(plain.replace("+", "-"))
 
 
+def test_code_in_other_languages_counts_and_its_comments_do_not(monkeypatch, tmp_path):
+    monkeypatch.setattr("metalearn_lib.fingerprints._PACKAGE", tmp_path)
+    prints = []
+    for text in ("int a = 1;", "// one\nint a =\n    1;  // more", "int a = 2;"):
+        (tmp_path / "a.cpp").write_text(text)
+        code_fingerprint.cache_clear()
+        prints.append(code_fingerprint(("a.cpp",)))
+    code_fingerprint.cache_clear()
+    assert prints[0] == prints[1] != prints[2]
+
+
 def test_the_code_of_a_folder_is_that_of_its_files():
     assert code_fingerprint(("evaluate",)) != code_fingerprint(("evaluate/cells.py",))
     assert code_fingerprint(("rates.py",)) == code_fingerprint(("rates.py",))

@@ -15,12 +15,17 @@ from metalearn_lib.types import Seeds
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")
 
 
-@pytest.fixture
-def no_compiler(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     fused._library.cache_clear()
     yield
     fused._library.cache_clear()
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, a_cache_of_its_own):
+    monkeypatch.setenv("CXX", "no-such-compiler")
 
 
 def stack(sizes, batch_size, num_tasks=3):
@@ -42,6 +47,7 @@ def stack(sizes, batch_size, num_tasks=3):
         ((64, 20, 48, 17, 10), 100),
         ((5, 3), 1),
         ((1, 1, 2), 33),
+        ((2, 32, 32, 4), 300),
     ],
 )
 def test_the_fused_gradient_equals_autograds(sizes, batch_size):
@@ -52,7 +58,9 @@ def test_the_fused_gradient_equals_autograds(sizes, batch_size):
     loss, grad = fuse(MLP(sizes)).loss_and_grad(params, batch)
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=2e-6, atol=2e-6)
     torch.testing.assert_close(grad.double(), gradient, rtol=2e-5, atol=2e-6)
-    assert torch.equal(fuse(MLP(sizes)).loss(params, batch), loss)
+    alone = fuse(MLP(sizes)).loss(params, batch)
+    torch.testing.assert_close(alone.double(), expected.detach(), rtol=2e-6, atol=2e-6)
+    assert batch_size > 128 or torch.equal(alone, loss)
     assert torch.equal(fuse(MLP(sizes)).logits(params, batch.x), MLP(sizes).logits(params, batch.x))
 
 
@@ -69,6 +77,19 @@ def test_a_task_does_not_depend_on_its_neighbours_nor_on_how_its_points_lie_in_m
         assert torch.equal(task, ours[1:2])
     for other, ours in zip(learner.loss_and_grad(params, turned), (loss, grad), strict=True):
         assert torch.equal(other, ours)
+
+
+@needs_compiler
+def test_arms_meet_the_points_of_their_task():
+    learner = fuse(MLP((3, 7, 5)))
+    params, batch = stack((3, 7, 5), 20, num_tasks=6)
+    shared = Batch(batch.x[:3], batch.target[:3])
+    whole = Batch(*(torch.cat([each, each]) for each in shared))
+    for one, other in zip(
+        learner.loss_and_grad(params, shared), learner.loss_and_grad(params, whole), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert torch.equal(learner.loss(params, shared), learner.loss(params, whole))
 
 
 @needs_compiler
@@ -126,10 +147,38 @@ def test_a_compiler_that_fails_is_named_and_not_used(monkeypatch, tmp_path):
     compiler.write_text("#!/bin/sh\necho out of paper >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    fused._library.cache_clear()
     with pytest.warns(UserWarning, match=r"broken cannot make fused.cpp, so it is not used: out of paper"):
         assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+    assert list((tmp_path / "metalearn_lib").iterdir()) == []
+
+
+@needs_compiler
+def test_it_is_compiled_once(tmp_path):
+    assert isinstance(fuse(MLP((3, 7, 5))), Fused)
+    (made,) = (tmp_path / "metalearn_lib").iterdir()
+    before = made.stat().st_mtime_ns
     fused._library.cache_clear()
+    assert isinstance(fuse(MLP((3, 7, 5))), Fused)
+    assert made.stat().st_mtime_ns == before
+
+
+@needs_compiler
+def test_a_damaged_file_is_named_and_not_used():
+    made = fused._cached(shutil.which("g++"))
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"half a lib")
+    with pytest.warns(
+        UserWarning, match=r"fused-.*\.so cannot be used, and plain PyTorch is.*delete the file"
+    ):
+        assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+
+
+def test_no_room_for_it_is_said(tmp_path, monkeypatch):
+    (tmp_path / "full").write_text("a file in the folder's place")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
+    if shutil.which("g++") is not None:
+        with pytest.warns(UserWarning, match="cannot be used, and plain PyTorch is"):
+            assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself

@@ -8,7 +8,7 @@ import torch
 from metalearn_lib.directions import DIRECTIONS, Adam, Gradient, Momentum
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, _compiled_step, draw_instances
 from metalearn_lib.learners import Batch
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizers import ALL_INPUTS, LearnedRate, MetaOptimizer
 from metalearn_lib.monitor import LOG_LIMIT, Monitor
 from metalearn_lib.rates import Constant
 from metalearn_lib.trees import take
@@ -128,6 +128,39 @@ def test_the_learned_law_knows_the_rate_in_force_and_not_the_base_rate(instances
             loop.unroll(instances, state._replace(rate=state.rate._replace(log_scale=log_scale)))[1].lr
         )
     torch.testing.assert_close(*runs, rtol=1e-9, atol=0)
+
+
+def test_alignment_is_the_cosine_between_this_gradient_and_the_last(instances, learner):
+    network = MetaOptimizer(2, inputs=("alignment",))
+    theta = network.init_theta(torch.Generator().manual_seed(0)).double()
+    loop = InnerLoop(learner, LearnedRate(0.3, theta, network))
+    seen, grads, state = [], [], loop.init(instances.params)
+    for step in range(3):
+        batch = instances.batch(step)
+        grads.append(learner.loss_and_grad(state.params, batch)[1])
+        # a linear path from the first input to the change alone makes the change of the scale that input
+        linear = torch.zeros_like(theta)
+        linear[-5 * (network.num_inputs + 1)] = 1
+        with_linear = state._replace(rate=state.rate._replace(theta=linear.expand_as(state.rate.theta)))
+        before, after = state.rate.log_scale, loop.step(with_linear, batch)[0].rate.log_scale
+        seen.append(7 * torch.atanh((after - before) / 7) * 0.5)
+        state, _ = loop.step(state, batch)
+        assert torch.equal(state.rate.last_grad, grads[-1])
+    assert torch.equal(seen[0], torch.zeros_like(seen[0]))
+    for step in (1, 2):
+        torch.testing.assert_close(seen[step], torch.cosine_similarity(grads[step], grads[step - 1]))
+
+
+def test_a_rate_that_sees_alignment_is_a_rate_like_any_other(instances, learner):
+    network = MetaOptimizer(2, inputs=ALL_INPUTS)
+    theta = network.init_theta(torch.Generator().manual_seed(0)).double()
+    loop = InnerLoop(learner, LearnedRate(0.3, theta, network))
+    state, info = loop.unroll(instances)
+    assert torch.equal(info.lr, torch.full_like(info.lr, 0.3)), "untrained, it changes nothing"
+    half, _ = loop.unroll(instances, stop=4)
+    assert torch.equal(loop.unroll(instances, half, start=4)[0].params, state.params)
+    alone, _ = loop.unroll(instances.take(slice(2, 3)))
+    torch.testing.assert_close(alone.params, take(state, torch.tensor([2])).params)
 
 
 def test_trends_are_zero_at_the_first_step_and_averages_start_as_plain_means():

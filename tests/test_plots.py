@@ -2,6 +2,7 @@ import asyncio
 import io
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -86,7 +87,7 @@ def test_moving_a_slider_trains_again_and_redraws():
     family, severity, base_lr, _, picture = box.children
     assert not severity.continuous_update
     before = bytes(picture.value)
-    assert before.startswith(b"\x89PNG")
+    assert before.startswith(b"<svg")
     base_lr.value = 100.0  # diverges, and is drawn as such
     assert bytes(picture.value) != before
     family.value = "translate"
@@ -96,6 +97,27 @@ def test_moving_a_slider_trains_again_and_redraws():
     afresh[0].value, afresh[1].value = "translate", 4.0
     assert bytes(picture.value) == bytes(afresh[4].value), "nothing is left of what was drawn before"
     assert plt.get_fignums() == []
+
+
+def test_a_moving_picture_is_an_svg_whose_curves_end_where_a_run_is_no_number():
+    curve = torch.tensor([[1.0, 10.0, torch.nan, torch.nan, 0.1, 0.1]])
+    flat = torch.ones(1, 6)
+    runs = {"SGD": Info(curve, flat, flat, flat), "meta-optimizer": Info(flat, flat, flat, flat)}
+    picture = plots.TrainingPicture()
+    root = ElementTree.fromstring(picture.svg(runs, 0.5, "a & b"))
+    space = "{http://www.w3.org/2000/svg}"
+    assert root.findall(f"{space}text")[0].text == "a & b"
+    panels = [panel for panel in root.findall(f"{space}svg") if panel.get("x")]
+    assert [len(panel) for panel in panels] == [3, 2, 2, 2]
+    first, second, threshold = (path.get("d") for path in panels[0])
+    height, width = float(panels[0].get("height")), float(panels[0].get("width"))
+    ends = [f"M{width / 6:.1f} {height / 2:.1f}L{width / 3:.1f} 0.0", f"M{5 * width / 6:.1f} {height:.1f}"]
+    assert first.startswith(ends[0] + ends[1])
+    assert first.count("M") == 2
+    assert second.count("M") == 1
+    level = f"{height * (1 - np.log10(0.5)) / 2:.1f}"
+    assert threshold == f"M0.0 {level}L{width:.1f} {level}"
+    assert picture.svg(runs, 0.5, "a & b") == plots.TrainingPicture().svg(runs, 0.5, "a & b")
 
 
 def test_a_change_is_drawn_at_once_and_what_changes_while_the_kernel_is_busy_once():

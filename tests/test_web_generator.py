@@ -107,6 +107,7 @@ CASES: dict[str, Case] = {
     "zeros_like": (lambda a: a + torch.zeros_like(a), ONE),
     "constant": (lambda a: a + a.new_tensor([1.0, 2.0, 3.0, 4.0]), ONE),
     # views
+    "unbind": (lambda a: sum(a.unbind(1)) + a.unbind()[1][:1], ONE),
     "expand": (lambda a: a.expand(3, 4) + 1, [normal(1, 4)]),
     "permute": (lambda a: a.permute(2, 0, 1) + 1, [normal(2, 3, 4)]),
     "reshape_turned": (lambda a: a.t().reshape(2, 6), ONE),

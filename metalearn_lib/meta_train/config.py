@@ -74,7 +74,7 @@ class MetaTrainConfig:
             horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
         tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit
-            a cache.
+            a cache, and with `compile_step` more are faster.
         horizon: inner steps of an unroll.
         batch_size: points in a minibatch.
         outer_steps: updates of theta.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
+from html import escape
 from typing import Any, ClassVar
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
-from matplotlib.transforms import Bbox
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -63,8 +62,8 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
 
 
 class TrainingPicture:
-    """What `training` draws, as often as a slider moves: only the curves are drawn anew, and the axes when they show
-    decades that they never showed before.
+    """What `training` draws, as often as a slider moves, as an SVG: only the curves are written anew. Matplotlib draws
+    the axes, once for all the decades that they show.
 
     They span the same decades from one picture to the next, and more, up to four from 1, where curves ask for it. A run
     that diverges leaves them, and ends where it stops being a number.
@@ -72,73 +71,69 @@ class TrainingPicture:
 
     _SPANS: ClassVar = {"loss": (-1, 1), "lr": (-2, 2), "grad_norm": (-2, 2), "weight_norm": (0, 2)}
     """decades that are always shown"""
-    _CORNERS: ClassVar = [(0, 0.53), (0.5, 0.53), (0, 0), (0.5, 0)]
-    """lower left corner of what belongs to each of the axes, in figure widths and heights"""
-    _SIZES: ClassVar = [(0.5, 0.39), (0.5, 0.39), (0.5, 0.53), (0.5, 0.53)]
 
     def __init__(self) -> None:
         # a figure of its own, unknown to pyplot, so that a long session does not fill with figures
-        self._figure = Figure(figsize=(WIDTH, 5.2), dpi=110, facecolor="none")
-        self._canvas = FigureCanvasAgg(self._figure)
+        self._figure = Figure(figsize=(WIDTH, 5.2), facecolor="none")
         with mpl.rc_context(STYLE):
-            self._axes = self._figure.subplots(2, 2, sharex=True)
-        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.42)
-        self._frame: Any = None
-        self._drawn: dict[tuple[Any, ...], Any] = {}
-        """pictures of each of the axes without curves, by place and limits"""
+            self._axes = list(self._figure.subplots(2, 2, sharex=True).flat)
+        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.34)
+        self._drawn: dict[tuple[Any, ...], str] = {}
+        """the parts that do not move, by what decides how they look"""
 
-    def png(self, runs: Mapping[str, Info], threshold: float, caption: str) -> bytes:
-        """The curves of `runs`, the same methods each time, as a PNG: soon made rather than small."""
-        with mpl.rc_context(STYLE):
-            if self._frame is None:
-                self._start(runs, threshold)
+    def svg(self, runs: Mapping[str, Info], threshold: float, caption: str) -> bytes:
+        """The curves of `runs`, the same methods each time, `(1, time)` each."""
+        if not self._drawn:
+            with mpl.rc_context(STYLE):
+                training(runs, threshold, np.array(self._axes))
+            for ax in self._axes:
+                ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
+            self._strokes = [[_stroke(line) for line in ax.lines] for ax in self._axes]
+            for line in (line for ax in self._axes for line in ax.lines):
+                line.set_visible(False)
+        width, height = 72 * self._figure.get_size_inches()
+        pieces = [self._still(None)]
+        for ax, strokes, field in zip(self._axes, self._strokes, _PANELS, strict=True):
+            low, high = self._span(field, [*runs.values()])
             num_steps = next(iter(runs.values())).loss.shape[1]
-            panels = [
-                self._panel(place, ax, (*self._span(field, [*runs.values()]), num_steps))
-                for place, (ax, field) in enumerate(zip(self._axes.flat, _PANELS, strict=True))
+            pieces.append(self._still(ax, low, high, num_steps))
+            box = ax.get_position()
+            across, up = box.width * width, box.height * height
+            curves = [_curve(info, field) for info in runs.values()]
+            if len(strokes) > len(curves):
+                curves.append((np.array([0, num_steps]), np.array([threshold, threshold])))
+            paths = [
+                f'<path d="{_path(across * x / num_steps, up * (high - _log10(y)) / (high - low))}" {stroke}/>'
+                for (x, y), stroke in zip(curves, strokes, strict=True)
             ]
-            for picture in (self._frame, *panels):
-                self._canvas.restore_region(picture)
-            for ax, field in zip(self._axes.flat, _PANELS, strict=True):
-                for line, info in zip(ax.lines, runs.values(), strict=False):
-                    line.set_data(*_curve(info, field))
-            self._axes[0, 0].lines[-1].set_ydata([threshold, threshold])
-            self._caption.set_text(caption)
-            for artist in self._moving:
-                self._figure.draw_artist(artist)
-            image = io.BytesIO()
-            imsave(image, self._canvas.buffer_rgba(), format="png", pil_kwargs={"compress_level": 1})
-        return image.getvalue()
+            place = f'x="{box.x0 * width:.2f}" y="{(1 - box.y1) * height:.2f}"'
+            # what lies inside of an svg's own width and height is shown, and no more
+            pieces += [f'<svg {place} width="{across:.2f}" height="{up:.2f}">', *paths, "</svg>"]
+        pieces.append(
+            f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle" font-family="sans-serif" font-size="11" '
+            f'fill="{INK}" xml:space="preserve">{escape(caption)}</text>'
+        )
+        whole = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        return f'{whole}viewBox="0 0 {width} {height}">{"".join(pieces)}</svg>'.encode()
 
-    def _start(self, runs: Mapping[str, Info], threshold: float) -> None:
-        """Make every artist, and draw what is outside of the axes."""
-        training(runs, threshold, self._axes)
-        for ax in self._axes.flat:
-            ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
-            ax.set_visible(False)
-        self._caption = self._figure.supxlabel("", fontsize=11)
-        for artist in self._moving:
-            artist.set_animated(True)
-        self._canvas.draw()
-        self._frame = self._canvas.copy_from_bbox(self._figure.bbox)
-        for ax in self._axes.flat:
-            ax.set_visible(True)
-
-    def _panel(self, place: int, ax: Axes, limits: tuple[float, float, int]) -> Any:
-        low, high, num_steps = limits
-        ax.set(ylim=(10.0**low, 10.0**high), xlim=(0, num_steps))
-        if (place, limits) not in self._drawn:
-            self._canvas.restore_region(self._frame)
-            ax.draw(self._canvas.get_renderer())
-            box = Bbox.from_bounds(*self._CORNERS[place], *self._SIZES[place])
-            self._drawn[place, limits] = self._canvas.copy_from_bbox(
-                box.transformed(self._figure.transFigure)
+    def _still(self, shown: Axes | None, low: float = 0, high: float = 1, num_steps: int = 1) -> str:
+        """One of the axes without its curves, or the legend."""
+        key = (shown and self._axes.index(shown), low, high, num_steps)
+        if key not in self._drawn:
+            for ax in self._axes:
+                ax.set_visible(ax is shown)
+            self._figure.legends[0].set_visible(shown is None)
+            if shown is not None:
+                shown.set(ylim=(10.0**low, 10.0**high), xlim=(0, num_steps))
+            drawn = io.StringIO()
+            with mpl.rc_context(STYLE):
+                self._figure.savefig(drawn, format="svg", metadata={"Date": None})
+            inner = drawn.getvalue()
+            inner = inner[inner.index("<svg") :]
+            self._drawn[key] = re.sub(
+                r'(<svg.*?) width="\S+pt" height="\S+pt"', r"\1", inner, count=1, flags=re.S
             )
-        return self._drawn[place, limits]
-
-    @property
-    def _moving(self) -> list[Artist]:
-        return [*(line for ax in self._axes.flat for line in ax.lines), self._caption]
+        return self._drawn[key]
 
     def _span(self, field: str, infos: list[Info]) -> tuple[float, float]:
         """Powers of ten, all that is always shown and all that was seen."""
@@ -146,6 +141,27 @@ class TrainingPicture:
         seen = seen[np.isfinite(seen)]
         low, high = self._SPANS[field]
         return float(min(low, *np.floor(seen))), float(max(high, *np.ceil(seen)))
+
+
+def _stroke(line: Line2D) -> str:
+    """How a line is drawn, as attributes of an SVG path."""
+    width = line.get_linewidth()
+    dashes = f' stroke-dasharray="{3.7 * width} {1.6 * width}"' if line.get_linestyle() == "--" else ""
+    colour = mpl.colors.to_hex(line.get_color())  # type: ignore[attr-defined]
+    return f'fill="none" stroke-linejoin="round" stroke="{colour}" stroke-width="{width}"{dashes}'
+
+
+def _path(x: NDArray, y: NDArray) -> str:
+    """SVG's words for a line through the points, broken where one is no number."""
+    there = np.isfinite(y)
+    begins = there & ~np.concatenate([[False], there[:-1]])
+    steps = zip(np.where(begins, "M", "L")[there].tolist(), x[there].tolist(), y[there].tolist(), strict=True)
+    return "".join(f"{letter}{across:.1f} {down:.1f}" for letter, across, down in steps)
+
+
+def _log10(values: NDArray) -> NDArray:
+    with np.errstate(all="ignore"):
+        return np.log10(values)
 
 
 def _curve(info: Info, field: str) -> tuple[NDArray, NDArray]:
