@@ -44,6 +44,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 tiny = {name: value for name, value in TINY[run["output"]].items() if name in SIZES}
                 run["quick"] = run.get("quick", {}) | tiny
             project = Project.new(root, *runs, **sources)
+            shutil.copytree(REPOSITORY / "results" / "rules", root / "results" / "rules")
             ignore = shutil.ignore_patterns("experiments", "_build")
             shutil.copytree(REPOSITORY / "book", root / "book", symlinks=True, ignore=ignore)
             for name in ("_config.yml", "_toc.yml"):
