@@ -109,6 +109,7 @@ def _settings() -> dict[str, type]:
         "hidden": int,
         "inputs": tuple,
         "controller": str,
+        "learned_direction": str,
         "compile_step": bool,
         "max_nonfinite": float,
         "seed": int,
@@ -212,7 +213,8 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate, shifted_cell
-    from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant
+    from metalearn_lib.evaluate.contestants import LEARNED, RIVALS
+    from metalearn_lib.evaluate.entrants import entrant
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
@@ -228,7 +230,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
         if severity is None:
             severity = SHIFTS[arguments.shift].identity if arguments.shift in SHIFTS else 0.0
         cell = replace(shifted_cell(arguments.shift, severity), delta=arguments.delta)
-        methods = dict(contestant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
+        methods = dict(entrant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
         out = Path(arguments.out or f"evaluate-{arguments.shift}-{severity:g}.parquet")
         seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
         table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)

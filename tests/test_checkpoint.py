@@ -23,6 +23,7 @@ from metalearn_lib.meta_train.checkpoint import load_checkpoint, sole_writer
 
 TINY = MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=6)
 PERSISTENT = replace(TINY, estimator="pes", truncation_length=2, direction="adam")
+BOTH = replace(PERSISTENT, direction="sgd", learned_direction="momentum")
 
 SCRIPT = """
 import json, sys
@@ -54,7 +55,7 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("config", [TINY, PERSISTENT], ids=["es", "pes"])
+@pytest.mark.parametrize("config", [TINY, PERSISTENT, BOTH], ids=["es", "pes", "learned direction"])
 def test_a_run_killed_and_resumed_gives_theta_and_history_bit_for_bit(config, tmp_path):
     config = replace(config, outer_steps=60)
     never_killed = meta_train(config, progress=False)

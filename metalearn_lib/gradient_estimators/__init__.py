@@ -14,6 +14,7 @@ from metalearn_lib.gradient_estimators.base import (
     Problem,
     meta_loss,
     rewards,
+    theta_of,
     with_theta,
 )
 from metalearn_lib.gradient_estimators.es import AntitheticES
@@ -30,5 +31,6 @@ __all__ = [
     "Reinforce",
     "meta_loss",
     "rewards",
+    "theta_of",
     "with_theta",
 ]

@@ -52,8 +52,9 @@ class Backpropagation(Estimator):
         finite = torch.ones(len(own), dtype=torch.bool)
         first = None
         for start in range(0, horizon, length):
-            inner = with_theta(tree_map(Tensor.detach, inner), own)
+            inner = tree_map(Tensor.detach, inner)
             with torch.enable_grad():
+                inner = with_theta(inner, own)
                 inner, info = problem.loop.unroll(instances, inner, start, start + length)
                 log_loss = bounded_log(info.loss)
                 first = log_loss[:, :1].detach() if first is None else first

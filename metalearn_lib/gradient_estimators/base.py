@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
+from metalearn_lib.learned_directions import LearnedDirectionState, split_theta
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.types import Info
 
@@ -98,8 +99,20 @@ def relative(log_loss: Tensor, first: Tensor) -> Tensor:
 
 
 def with_theta(state: InnerState, theta: Tensor) -> InnerState:
-    """The same state under other meta-parameters `(tasks, theta)`."""
-    return state._replace(rate=state.rate._replace(theta=theta))
+    """The same state under other meta-parameters `(tasks, theta)`: the rate's, then the direction's if it has any."""
+    if not isinstance(state.direction, LearnedDirectionState):
+        return state._replace(rate=state.rate._replace(theta=theta))
+    of_rate, own = split_theta(theta, state.direction.theta.shape[-1])
+    return state._replace(
+        rate=state.rate._replace(theta=of_rate), direction=state.direction._replace(theta=own)
+    )
+
+
+def theta_of(state: InnerState) -> Tensor:
+    """The meta-parameters of a state `(tasks, theta)`, as `with_theta` sets them."""
+    if not isinstance(state.direction, LearnedDirectionState):
+        return state.rate.theta
+    return torch.cat([state.rate.theta, state.direction.theta], -1)
 
 
 def num_broken(info: Info) -> int:

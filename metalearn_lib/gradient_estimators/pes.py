@@ -14,6 +14,7 @@ from metalearn_lib.gradient_estimators.base import (
     Problem,
     num_broken,
     relative,
+    theta_of,
     with_theta,
 )
 from metalearn_lib.inner_loop import InnerState, Instances
@@ -122,7 +123,7 @@ class PersistentES(Estimator):
             return state
         fresh, inner = problem.draw(int(state.next_task), len(ended))
         arms = torch.cat([ended, ended + problem.num_tasks])
-        inner = with_theta(twice(inner), state.inner.rate.theta[arms])
+        inner = with_theta(twice(inner), theta_of(state.inner)[arms])
         return PersistentState(
             put(state.inner, arms, inner),
             state.first.index_fill(0, arms, torch.nan),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
 import torch
@@ -20,8 +20,9 @@ from metalearn_lib.gradient_estimators import (
 )
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
-from metalearn_lib.learners import MLP
-from metalearn_lib.meta_optimizers import INPUTS, LearnedRate, LearnedSchedule, MetaOptimizer
+from metalearn_lib.learned_directions import LEARNED_DIRECTIONS, rule_of
+from metalearn_lib.learners import MLP, Learner
+from metalearn_lib.meta_optimizers import INPUTS, MetaOptimizer
 from metalearn_lib.meta_train.families import STRUCTURES, RandomFamily
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
@@ -83,6 +84,8 @@ class MetaTrainConfig:
         hidden: units of the meta-optimizer.
         inputs: what the meta-optimizer sees, names of `ALL_INPUTS`; `None` is those of `INPUTS`.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
+        learned_direction: what is learned beside the rate, a name in `LEARNED_DIRECTIONS`, in the place of the plain
+            gradient; `None` is nothing.
         compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and,
             where all chunks are of one shape, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to
             rounding, and where there is no compiler it changes nothing.
@@ -111,6 +114,7 @@ class MetaTrainConfig:
     hidden: int = 16
     inputs: tuple[str, ...] | None = None
     controller: str = "network"
+    learned_direction: str | None = None
     compile_step: bool = False
     max_nonfinite: float = 0.75
     seed: int = 0
@@ -127,6 +131,17 @@ class MetaTrainConfig:
             raise ValueError(
                 "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use es, "
                 "pes or backprop."
+            )
+        if self.learned_direction not in (None, *LEARNED_DIRECTIONS):
+            raise ValueError(
+                f"learned_direction={self.learned_direction!r} is unknown; use one of "
+                f"{', '.join(LEARNED_DIRECTIONS)}, or None."
+            )
+        if self.learned_direction and (self.direction != "sgd" or self.estimator == "reinforce"):
+            raise ValueError(
+                f"learned_direction={self.learned_direction!r} is made of the gradient and has no policy to explore "
+                f"with; use direction='sgd' and not {self.direction!r}, and es, pes or backprop and not "
+                f"{self.estimator}."
             )
         if self.direction not in (*DIRECTIONS, "all"):
             raise ValueError(
@@ -216,11 +231,17 @@ class MetaTrainConfig:
     def meta_optimizer(self) -> MetaOptimizer:
         return MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)
 
-    def rate(self, base_lr: float | Tensor, theta: Tensor) -> LearnedRate | LearnedSchedule:
-        """The rate that is trained."""
-        if self.controller == "schedule":
-            return LearnedSchedule(base_lr, theta)
-        return LearnedRate(base_lr, theta, self.meta_optimizer)
+    def loop(
+        self,
+        direction: str,
+        learner: Learner,
+        base_lr: float | Tensor,
+        theta: Tensor,
+        kind: type[InnerLoop] = InnerLoop,
+    ) -> InnerLoop:
+        """The inner loop that is trained, along one of its directions."""
+        points, rate = rule_of(asdict(self) | {"direction": direction}, theta, base_lr, learner)
+        return kind(learner, rate, points)
 
     def make_estimator(self) -> Estimator:
         match self.estimator:
@@ -235,9 +256,12 @@ class MetaTrainConfig:
 
     def init_theta(self) -> Tensor:
         """Meta-parameters before the first outer step; they depend on the meta-seed alone."""
-        if self.controller == "schedule":
-            return torch.zeros(3)
-        return self.meta_optimizer.init_theta(self.generator(0, 0))
+        generator = self.generator(0, 0)
+        theta = torch.zeros(3) if self.controller == "schedule" else self.meta_optimizer.init_theta(generator)
+        if self.learned_direction is None:
+            return theta
+        own = LEARNED_DIRECTIONS[self.learned_direction].network(self.hidden)
+        return torch.cat([theta, own.init_theta(generator)])
 
     def generator(self, outer_step: int, chunk: int) -> Generator:
         """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
@@ -283,10 +307,11 @@ class MetaTrainConfig:
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         family = set_up.family
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
-        rate = self.rate(self.centre(set_up.direction), torch.zeros(1))
         one_shape = not self.vary_setup and self._plain == self.families
         kind = CompiledLoop if self.compile_step and one_shape else InnerLoop
-        loop = kind(fuse(learner) if self.compile_step else learner, rate, DIRECTIONS[set_up.direction])
+        fast = fuse(learner) if self.compile_step else learner
+        untrained = torch.zeros_like(self.init_theta())
+        loop = self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, kind)
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from metalearn_lib import __version__
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
-from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.gradient_estimators import Estimate, meta_loss
-from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
 from metalearn_lib.meta_train.config import MetaTrainConfig
@@ -323,8 +322,8 @@ def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128
             learner = MLP((family.num_features, 32, 32, family.num_classes))
             instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)
             for name in config.directions:
-                rate = config.rate(config.centre(name) * 10**decades, theta)
-                _, info = InnerLoop(learner, rate, DIRECTIONS[name]).unroll(instances)
+                loop = config.loop(name, learner, config.centre(name) * 10**decades, theta)
+                _, info = loop.unroll(instances)
                 total = total + share / len(config.directions) * meta_loss(info).mean()
     return float(total)
 
