@@ -223,7 +223,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.list:
         for name, shift in SHIFTS.items():
             print(f"{name:<18} {shift.unit}; {shift.identity:g} changes nothing")
-        print(f"\nrivals: {', '.join([*RIVALS, *LEARNED])}")
+        print(f"\nrivals: {', '.join([*RIVALS, 'sgd-layers', *LEARNED])}")
         return 0
     try:
         severity = arguments.severity

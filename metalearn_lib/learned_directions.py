@@ -135,6 +135,23 @@ class LayerRates(LearnedDirection):
         return torch.cat([piece * scale for piece, scale in zip(pieces, scales, strict=True)], 1), state
 
 
+@dataclass(frozen=True)
+class LayerFactors(Direction):
+    """The gradient with a factor for each layer that stays as it is; with factors of 1 it is the gradient.
+
+    Args:
+        layers: weights of each layer, as `layer_sizes` gives them.
+        factors: one for each layer.
+    """
+
+    layers: tuple[int, ...]
+    factors: tuple[float, ...]
+
+    def __call__(self, state: tuple[()], grad: Tensor, params: Tensor) -> tuple[Tensor, tuple[()]]:
+        pieces = zip(grad.split(self.layers, 1), self.factors, strict=True)
+        return torch.cat([piece * factor for piece, factor in pieces], 1), state
+
+
 class LearnedMomentum(LearnedDirection):
     """A running average of gradients over a learned number of steps.
 

@@ -11,12 +11,13 @@ from torch import nn
 from metalearn_lib import cli
 from metalearn_lib.directions import Gradient, Momentum
 from metalearn_lib.evaluate import Cell, Tune, by_cell, constant, evaluate
-from metalearn_lib.evaluate.entrants import LearnBoth, entrant
+from metalearn_lib.evaluate.entrants import LearnBoth, TuneLayers, entrant
 from metalearn_lib.fused import fuse
 from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
 from metalearn_lib.learned_directions import (
     LEARNED_DIRECTIONS,
+    LayerFactors,
     LayerRates,
     LearnedMomentum,
     layer_sizes,
@@ -126,6 +127,20 @@ def test_a_layer_sees_its_own_norms_and_how_they_move():
     )
     moved = (second - (first + second) / 2) / 0.5  # after two steps the average is the plain mean
     torch.testing.assert_close(log_scale("grad_trend"), expected(torch.zeros(2), moved))
+
+
+def test_constant_factors_give_the_weights_of_torch_optim_with_a_rate_for_each_layer(instances, learner):
+    layers, rates = layer_sizes(learner), (0.3, 0.1, 0.02)
+    state, _ = InnerLoop(learner, Constant(1.0), LayerFactors(layers, rates)).unroll(instances)
+    params = [piece.clone().requires_grad_() for piece in instances.params[0].split(layers)]
+    optimizer = torch.optim.SGD(
+        [{"params": [each], "lr": lr} for each, lr in zip(params, rates, strict=True)]
+    )
+    for step in range(instances.num_steps):
+        optimizer.zero_grad()
+        learner.loss(torch.cat(params)[None], instances.batch(step, torch.tensor([0]))).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(state.params[0], torch.cat(params).detach(), rtol=1e-10, atol=1e-12)
 
 
 def test_with_the_longest_span_it_is_the_mean_of_all_gradients_so_far():
@@ -246,9 +261,29 @@ def test_in_a_contest_the_untrained_rule_is_sgd(name, family, tmp_path):
     assert isinstance(recipes[0], LearnBoth)
 
 
+def test_a_rate_for_each_layer_is_tuned_and_with_equal_ones_it_is_sgd(family):
+    cell = Cell("small", family, hidden=(8,), batch_size=32, horizon=24, base_lr_factor=0.5)
+    methods = {
+        "SGD": Tune(constant(Gradient()), cell),
+        "equal": TuneLayers(cell, parts=(1.0,)),
+        "by layer": TuneLayers(parts=(0.3, 1.0)),
+    }
+    table = evaluate([cell], methods, Seeds("score", 4), Seeds("tune", 4), workers=1, progress=False)
+    steps, equal, by_layer = (table[table.method == name] for name in methods)
+    assert np.array_equal(steps.steps, equal.steps)
+    assert set(by_layer.number) <= {0.3, 1.0}
+    assert by_layer.tuning_gradients.iloc[0] > equal.tuning_gradients.iloc[0]
+    numbers = {"lr": 0.8, "number": 0.3}
+    assert TuneLayers().method(numbers, cell).direction.factors == (1.0, 0.3)
+    assert TuneLayers(cell).method(numbers, cell).rate == Constant(0.4)  # mis-set by the cell
+
+
 def test_other_files_and_names_are_entered_as_they_were():
     assert not isinstance(entrant("meta:sgd")[1][0], LearnBoth)
     assert entrant("sgd@B")[0] == "SGD re-tuned on B"
+    assert entrant("sgd-layers@B") == ("SGD by layer re-tuned on B", TuneLayers())
+    with pytest.raises(ValueError, match="'sgd-layers@C' is unknown"):
+        entrant("sgd-layers@C")
 
 
 def test_a_file_s_rule_is_told_by_its_card(learner):
