@@ -26,6 +26,7 @@ from metalearn_lib.directions import Adam
 from metalearn_lib.fused import fuse
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
+from metalearn_lib.learned_directions import LayerRates, layer_sizes
 from metalearn_lib.learners import MLP, Learner, ModuleLearner
 from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, read_log
@@ -129,6 +130,7 @@ def estimator(
 def contestants() -> dict[str, Contestant]:
     theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
     learned, fused = LearnedRate(0.1, theta), fuse(MLP(SIZES))
+    by_layer = LayerRates(torch.zeros(LayerRates.network().num_theta), layer_sizes(fused))
     return {
         "sgemm limit": sgemm(),
         "plain nn.Module + torch.optim loop": plain_loop(),
@@ -138,6 +140,7 @@ def contestants() -> dict[str, Contestant]:
         "inner loop, learned rate": loop(InnerLoop(MLP(SIZES), learned)),
         "inner loop, learned rate on Adam": loop(InnerLoop(MLP(SIZES), learned, Adam())),
         "inner loop, learned rate, fused gradient": loop(InnerLoop(fused, learned)),
+        "inner loop, a rate per layer, fused": loop(InnerLoop(fused, learned, by_layer)),
         "ES, 64 tasks, horizon 96, chunks of 16": estimator(AntitheticES(), 1, 16),
         "ES, 64 tasks, horizon 96, chunks of 32": estimator(AntitheticES(), 1, 32),
         "PES, 64 tasks, truncation 24, chunks of 16": estimator(PersistentES(24), 4, 16),

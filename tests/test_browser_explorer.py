@@ -21,7 +21,7 @@ from metalearn_lib.web.experiment import SHOWN, Experiment, instance, programs
 from metalearn_lib.web.generator import javascript
 
 MILD = {"scale": 2.0, "translate": 1.0, "anisotropy": 4.0}
-RIVALS = ["sgd", "momentum", "adam"]
+RIVALS = ["sgd", "layers", "momentum", "adam"]
 STEPS = 200
 
 

@@ -45,6 +45,7 @@ TINY = {
     },
     "ahead": {
         "cells": ["task A", "translate 2"],
+        "elsewhere": ["depth 1"],
         "num_instances": 2,
         "num_tuning": 2,
         "num_meta_seeds": 1,

@@ -46,7 +46,7 @@ class TuneLayers(Recipe):
     """
 
     on: Cell | None = None
-    parts: tuple[float, ...] = (0.1, 0.3, 1.0)
+    parts: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
     code: str = field(default_factory=_code)
 
     def place(self, cell: Cell) -> Cell:

@@ -23,9 +23,10 @@ from torch.overrides import TorchFunctionMode
 from metalearn_lib.directions import Adam, Direction, Gradient, Momentum
 from metalearn_lib.evaluate import REFERENCE_CADENCE, REFERENCE_RATES, Cell, draw_line
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
-from metalearn_lib.learners import Batch
+from metalearn_lib.learned_directions import rule_of
+from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.meta_optimizers import LearnedRate, load_theta
-from metalearn_lib.rates import Constant, Rate
+from metalearn_lib.rates import Constant
 from metalearn_lib.shifts import SHIFTS, LabelNoise, make_shift
 from metalearn_lib.tasks import GaussianMixture, TaskFamily
 from metalearn_lib.types import Seeds
@@ -50,6 +51,7 @@ class Rule:
     Args:
         base_lr: 10 to a quarter decade, by `evaluate.tune` on task A.
         theta: meta-parameters of a learned rate; None is a constant rate.
+        learned_direction: what is learned beside the rate, by name, in the place of `direction`; see `rule_of`.
     """
 
     label: str
@@ -57,10 +59,17 @@ class Rule:
     direction: Direction
     base_lr: float
     theta: Tensor | None = None
+    learned_direction: str | None = None
 
-    def rate(self, base_lr: float | Tensor, theta: Tensor | None = None) -> Rate:
+    def loop(self, learner: Learner, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
         theta = self.theta if theta is None else theta
-        return Constant(base_lr) if theta is None else LearnedRate(base_lr, theta)
+        if theta is None:
+            return InnerLoop(learner, Constant(base_lr), self.direction)
+        if self.learned_direction is None:
+            return InnerLoop(learner, LearnedRate(base_lr, theta), self.direction)
+        config = {"hidden": 16, "learned_direction": self.learned_direction}
+        direction, rate = rule_of(config, theta, base_lr, learner)
+        return InnerLoop(learner, rate, direction)
 
 
 _REFERENCE = Rule("reference", "", Adam(), REFERENCE_RATES[0])
@@ -73,6 +82,9 @@ def default_rules() -> dict[str, Rule]:
     return {
         "meta": Rule("meta-optimizer", "#D55E00", Gradient(), 1.0, theta),
         "sgd": Rule("SGD", "#0072B2", Gradient(), 1.0),
+        "layers": Rule(
+            "a rate per layer", "#882255", Gradient(), 1.0, load_theta("sgd_layers")[0], "layer_rates"
+        ),
         "momentum": Rule("momentum", "#009E73", Momentum(), 10**-0.75),
         "adam": Rule("Adam", "#E69F00", Adam(), 10**-1.25),
     }
@@ -123,7 +135,7 @@ class Experiment:
 
     def loop(self, key: str, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
         rule = _REFERENCE if key == "reference" else self.rules[key]
-        return InnerLoop(self.cell("scale", 1.0).learner, rule.rate(base_lr, theta), rule.direction)
+        return rule.loop(self.cell("scale", 1.0).learner, base_lr, theta)
 
     def look(self, params: Tensor, box: Tensor) -> Tensor:
         """Class probabilities `(tasks, GRID * GRID, classes)` over a square, from its top left, row by row.

@@ -42,6 +42,12 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const number = (value) => String(Number(value.toPrecision(3)));
 const rgb = (colour) => [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
 
+/** The text that `packed` holds, deflated and in base64. */
+const unpack = (packed) => {
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+};
+
 /** Messages to a worker, or to the kernel, and promises of their answers. */
 const connect = (model) => {
   const waiting = new Map();
@@ -52,11 +58,14 @@ const connect = (model) => {
   const source = model.get("worker");
   let post, close;
   if (source) {
-    const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-    const worker = new Worker(url);
-    worker.onmessage = ({ data }) => settle(data);
-    post = (message) => worker.postMessage(message);
-    close = () => (worker.terminate(), URL.revokeObjectURL(url));
+    const started = unpack(source).then((text) => {
+      const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+      const worker = new Worker(url);
+      worker.onmessage = ({ data }) => settle(data);
+      return { url, worker };
+    });
+    post = (message) => started.then(({ worker }) => worker.postMessage(message));
+    close = () => started.then(({ url, worker }) => (worker.terminate(), URL.revokeObjectURL(url)));
   } else {
     const receive = (answer, buffers) => {
       const arrays = buffers.map((view) => view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import zlib
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -85,7 +86,8 @@ class ShiftExplorer(anywidget.AnyWidget):
 
     def html(self) -> str:
         """The explorer as a fragment of a page: style, front end and training, inline, without a network."""
-        values = {"spec": self.spec, "settings": self.settings, "worker": self._worker_source}
+        packed = base64.b64encode(zlib.compress(self._worker_source.encode(), 9)).decode()
+        values = {"spec": self.spec, "settings": self.settings, "worker": packed}
         front, style = _compact("explorer.js"), _compact("explorer.css")
         # no "</script>" may stand inside a script
         data = json.dumps(values, separators=(",", ":")).replace("</", "<\\/")
