@@ -13,6 +13,7 @@ COLOURS = {
     "meta-optimizer": "#D55E00",
     "SGD re-tuned on B": "#7F7F7F",
     "meta-optimizer on Adam": "#AA4499",
+    "meta-optimizer by layer": "#7A5FE0",
     "meta-optimizer, many families": "#B2182B",
     "Adam re-tuned on B": "#9C6A00",
     "SGD, tuned on the mixture": "#56B4E9",

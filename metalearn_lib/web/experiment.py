@@ -83,7 +83,7 @@ def default_rules() -> dict[str, Rule]:
         "meta": Rule("meta-optimizer", "#D55E00", Gradient(), 1.0, theta),
         "sgd": Rule("SGD", "#0072B2", Gradient(), 1.0),
         "layers": Rule(
-            "a rate per layer", "#882255", Gradient(), 1.0, load_theta("sgd_layers")[0], "layer_rates"
+            "meta-optimizer by layer", "#7A5FE0", Gradient(), 1.0, load_theta("sgd_layers")[0], "layer_rates"
         ),
         "momentum": Rule("momentum", "#009E73", Momentum(), 10**-0.75),
         "adam": Rule("Adam", "#E69F00", Adam(), 10**-1.25),
