@@ -393,6 +393,16 @@ def test_it_fits_the_screen_and_is_accessible(visit: Any, width: int, scheme: st
     assert [(each["id"], each["nodes"][0]["html"]) for each in results.response["violations"]] == []
 
 
+def test_the_maps_stand_level_though_one_caption_takes_two_lines(visit: Any) -> None:
+    page = visit("#rival=layers", viewport={"width": 720, "height": 900}).page
+    wait_until(page, "document.querySelectorAll('.sx-map .sx-caption span:not(:empty)').length === 2")
+    measure = "(all) => all.map((each) => each.getBoundingClientRect().toJSON())"
+    captions = page.eval_on_selector_all(".sx-map .sx-caption", measure)
+    maps = page.eval_on_selector_all(".sx-map canvas", measure)
+    assert captions[0]["height"] > captions[1]["height"]
+    assert maps[0]["top"] == maps[1]["top"]
+
+
 def test_it_follows_the_books_theme(visit: Any) -> None:
     page = visit("", color_scheme="light").page
     wait_until(page, f"{AT_STEP} >= 1")
