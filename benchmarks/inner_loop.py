@@ -24,6 +24,7 @@ from torch import nn
 from metalearn_lib.cores import one_thread
 from metalearn_lib.directions import Adam
 from metalearn_lib.fused import fuse
+from metalearn_lib.fused_loop import FusedLoop
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learned_directions import LayerRates, layer_sizes
@@ -140,15 +141,19 @@ def contestants() -> dict[str, Contestant]:
         "inner loop, learned rate": loop(InnerLoop(MLP(SIZES), learned)),
         "inner loop, learned rate on Adam": loop(InnerLoop(MLP(SIZES), learned, Adam())),
         "inner loop, learned rate, fused gradient": loop(InnerLoop(fused, learned)),
+        "inner loop, learned rate, one function": loop(FusedLoop(fused, learned)),
+        "inner loop, learned rate on Adam, one function": loop(FusedLoop(fused, learned, Adam())),
         "inner loop, a rate per layer, fused": loop(InnerLoop(fused, learned, by_layer)),
         "ES, 64 tasks, horizon 96, chunks of 16": estimator(AntitheticES(), 1, 16),
         "ES, 64 tasks, horizon 96, chunks of 32": estimator(AntitheticES(), 1, 32),
         "PES, 64 tasks, truncation 24, chunks of 16": estimator(PersistentES(24), 4, 16),
         "PES, 64 tasks, truncation 24, chunks of 32": estimator(PersistentES(24), 4, 32),
         "PES, chunks of 16, compiled step": estimator(PersistentES(24), 4, 16, CompiledLoop),
-        "PES, chunks of 32, fused gradient": estimator(PersistentES(24), 4, 32, learner=fused),
         "PES, one chunk of 64, fused gradient": estimator(PersistentES(24), 4, 64, learner=fused),
         "PES, one chunk of 64, fused and compiled": estimator(PersistentES(24), 4, 64, CompiledLoop, fused),
+        "ES, one chunk of 64, one function": estimator(AntitheticES(), 1, 64, FusedLoop, fused),
+        "PES, chunks of 16, one function": estimator(PersistentES(24), 4, 16, FusedLoop, fused),
+        "PES, one chunk of 64, one function": estimator(PersistentES(24), 4, 64, FusedLoop, fused),
     }
 
 

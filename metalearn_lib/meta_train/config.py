@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.fused import fuse
+from metalearn_lib.fused_loop import FusedLoop
 from metalearn_lib.gradient_estimators import (
     AntitheticES,
     Backpropagation,
@@ -19,7 +20,7 @@ from metalearn_lib.gradient_estimators import (
     Reinforce,
 )
 from metalearn_lib.gradient_estimators.pes import check_divides
-from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
+from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.learned_directions import LEARNED_DIRECTIONS, rule_of
 from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.meta_optimizers import INPUTS, MetaOptimizer
@@ -75,7 +76,7 @@ class MetaTrainConfig:
             horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
         tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit
-            a cache, and with `compile_step` more are faster.
+            a cache, and with `compile_step` it matters little.
         horizon: inner steps of an unroll.
         batch_size: points in a minibatch.
         outer_steps: updates of theta.
@@ -86,9 +87,9 @@ class MetaTrainConfig:
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         learned_direction: what is learned beside the rate, a name in `LEARNED_DIRECTIONS`, in the place of the plain
             gradient; `None` is nothing.
-        compile_step: whether a C++ compiler makes the inner step faster: the gradient becomes one function and,
-            where all chunks are of one shape, torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to
-            rounding, and where there is no compiler it changes nothing.
+        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function, or its gradient
+            alone where something is learned beside the rate. For `"es"` and `"pes"`; answers agree to rounding, and
+            where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -307,11 +308,9 @@ class MetaTrainConfig:
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         family = set_up.family
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
-        one_shape = not self.vary_setup and self._plain == self.families
-        kind = CompiledLoop if self.compile_step and one_shape else InnerLoop
-        fast = fuse(learner) if self.compile_step else learner
         untrained = torch.zeros_like(self.init_theta())
-        loop = self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, kind)
+        made = (fuse(learner), FusedLoop) if self.compile_step else (learner, InnerLoop)
+        loop = self.loop(set_up.direction, made[0], self.centre(set_up.direction), untrained, made[1])
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)

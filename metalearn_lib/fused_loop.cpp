@@ -1,0 +1,142 @@
+// `InnerLoop.unroll` at the learned rate: what inner_loop.py, monitor.py, meta_optimizers.py and directions.py say in
+// PyTorch, with the steps of a task one after another, so that its points and weights stay in the core's nearest caches.
+#include "fused.cpp"
+
+constexpr float LOG_LIMIT = 30.0f, LOG_SCALE_LIMIT = 20.0f;
+
+// The states of all runs, which the steps overwrite; `moments` are the direction's own.
+struct State {
+    float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *moments[3];
+};
+// What each step of each run tells.
+struct Info {
+    float *loss, *grad_norm, *weight_norm, *lr;
+};
+enum Direction { GRADIENT, MOMENTUM, ADAM };
+// The settings of meta-optimizer, monitor and direction; `inputs` are places in the list that `watch` makes.
+struct Rule {
+    int hidden, num_inputs, num_memories, num_theta, direction;
+    const int* inputs;
+    const float *centre, *spread, *memory_decay;
+    float bound, fast_decay, slow_decay, decay, square_decay, eps;
+};
+
+static float clamp(float value, float limit) {  // nan stays
+    return value < -limit ? -limit : value > limit ? limit : value;
+}
+
+static float bounded_log(float value) {
+    const float log = std::log(value);
+    return std::isnan(log) ? LOG_LIMIT : clamp(log, LOG_LIMIT);
+}
+
+static float norm(const float* at, int count) {
+    constexpr int ABREAST = 4;
+    Lane sums[ABREAST] = {};
+    int i = 0;
+    for (; i + ABREAST * LANES <= count; i += ABREAST * LANES)
+        for (int s = 0; s < ABREAST; ++s) sums[s] += lane(at + i + s * LANES) * lane(at + i + s * LANES);
+    float sum = total(sums[0] + sums[1] + (sums[2] + sums[3]));
+    for (; i < count; ++i) sum += at[i] * at[i];
+    return std::sqrt(sum);
+}
+
+// moves an average towards a value, as torch.lerp does, and returns how far the value lies above it
+static float follow(float& average, float value, float share) {
+    const float above = value - average;
+    average = share < 0.5f ? average + share * above : value - above * (1.0f - share);
+    return value - average;
+}
+
+static float dot(const float* row, const std::vector<float>& values) {
+    float sum = 0.0f;
+    for (size_t i = 0; i < values.size(); ++i) sum += row[i] * values[i];
+    return sum;
+}
+
+// The monitor, then the meta-optimizer, of one run: what it sees of this step in, the rate out.
+static float watch(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm) {
+    const float log_loss = bounded_log(loss), log_grad = bounded_log(grad_norm);
+    const float share = 1.0f / (state.num_steps[run] += 1.0f);
+    const float of_fast = std::max(share, 1.0f - rule.fast_decay), of_slow = std::max(share, 1.0f - rule.slow_decay);
+    const float fast_trend = follow(state.fast[2 * run], log_loss, of_fast);
+    const float grad_trend = follow(state.fast[2 * run + 1], log_grad, of_fast);
+    const float slow_trend = follow(state.slow[run], log_loss, of_slow);
+    follow(state.noise[run], std::abs(fast_trend), of_fast);
+    const float told[] = {std::log(state.base_lr[run]) + state.log_scale[run], log_loss, log_grad,
+        bounded_log(weight_norm), fast_trend, slow_trend, grad_trend, state.noise[run]};
+
+    const int width = rule.num_inputs + rule.num_memories, outputs = 1 + rule.num_memories;
+    float* const memory = state.memory + run * rule.num_memories;
+    std::vector<float> seen(width), hidden(rule.hidden), out(outputs);
+    for (int i = 0; i < rule.num_inputs; ++i) seen[i] = (told[rule.inputs[i]] - rule.centre[i]) / rule.spread[i];
+    std::copy_n(memory, rule.num_memories, seen.begin() + rule.num_inputs);
+    const float *const inner = state.theta + run * rule.num_theta, *const bias = inner + rule.hidden * width;
+    const float *const outer = bias + rule.hidden, *const linear = outer + outputs * rule.hidden;
+    const float* const offset = linear + outputs * width;
+    for (int h = 0; h < rule.hidden; ++h) hidden[h] = std::tanh(dot(inner + h * width, seen) + bias[h]);
+    for (int o = 0; o < outputs; ++o)
+        out[o] = dot(outer + o * rule.hidden, hidden) + dot(linear + o * width, seen) + offset[o];
+
+    const float change = rule.bound * std::tanh(out[0] / rule.bound);
+    for (int m = 0; m < rule.num_memories; ++m)
+        memory[m] = rule.memory_decay[m] * memory[m] + (1.0f - rule.memory_decay[m]) * std::tanh(out[1 + m]);
+    float& log_scale = state.log_scale[run];
+    log_scale = clamp(log_scale + change, LOG_SCALE_LIMIT);
+    return state.base_lr[run] * std::exp(log_scale);
+}
+
+// Moves the weights of one run along its direction.
+static void move(
+    const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
+) {
+    float *const mean = state.moments[0] + run * count, *const square = state.moments[1] + run * count;
+    if (rule.direction == GRADIENT)
+        for (int i = 0; i < count; ++i) weights[i] -= lr * grad[i];
+    else if (rule.direction == MOMENTUM)
+        for (int i = 0; i < count; ++i) weights[i] -= lr * (mean[i] = rule.decay * mean[i] + grad[i]);
+    else {
+        const float steps = state.moments[2][run] += 1.0f;
+        const float whole = 1.0f - std::pow(rule.decay, steps);
+        const float whole_square = 1.0f - std::pow(rule.square_decay, steps);
+        for (int i = 0; i < count; ++i) {
+            mean[i] += (1.0f - rule.decay) * (grad[i] - mean[i]);
+            square[i] = rule.square_decay * square[i] + (1.0f - rule.square_decay) * grad[i] * grad[i];
+            weights[i] -= lr * (mean[i] / whole / (std::sqrt(square[i] / whole_square) + rule.eps));
+        }
+    }
+}
+
+// Run i meets the points of task i % tasks: at each step, the rows of `table` that `order` (tasks, steps, batch) names.
+extern "C" void unroll(
+    const State* state, const Info* info, const Rule* rule, const int* widths, int num_widths, int runs, int tasks,
+    int steps, int batch, const float* table, const int64_t* order
+) {
+    const int features = widths[0], columns = features + widths[num_widths - 1], arms = runs / tasks;
+    int num_params = 0;
+    for (int l = 1; l < num_widths; ++l) num_params += (widths[l - 1] + 1) * widths[l];
+    std::vector<float> points(batch * columns), params(arms * num_params), grad(arms * num_params), loss(arms);
+    for (int task = 0; task < tasks; ++task) {
+        const auto kept = [=](int64_t arm) { return state->params + (task + arm * tasks) * num_params; };
+        for (int arm = 0; arm < arms; ++arm) std::copy_n(kept(arm), num_params, &params[arm * num_params]);
+        for (int step = 0; step < steps; ++step, order += batch) {
+            for (int b = 0; b < batch; ++b) std::copy_n(table + order[b] * columns, columns, &points[b * columns]);
+            loss_and_grad(
+                params.data(), grad.data(), loss.data(), widths, num_widths, arms, 1, batch, points.data(), 0, columns,
+                points.data() + features, 0, columns
+            );
+            for (int arm = 0; arm < arms; ++arm) {
+                float *const weights = &params[arm * num_params], *const slope = &grad[arm * num_params];
+                const int64_t run = task + arm * tasks, place = run * steps + step;
+                const float grad_norm = norm(slope, num_params), weight_norm = norm(weights, num_params);
+                const float lr = watch(*state, *rule, run, loss[arm], grad_norm, weight_norm);
+                move(*state, *rule, run, weights, slope, lr, num_params);
+                info->loss[place] = loss[arm];
+                info->grad_norm[place] = grad_norm;
+                info->weight_norm[place] = weight_norm;
+                info->lr[place] = lr;
+            }
+        }
+        for (int arm = 0; arm < arms; ++arm) std::copy_n(&params[arm * num_params], num_params, kept(arm));
+    }
+}

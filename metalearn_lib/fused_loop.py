@@ -1,0 +1,137 @@
+"""The inner loop at the learned rate as one C++ function, for where a compiler is found."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from metalearn_lib.cores import one_thread
+from metalearn_lib.directions import Adam, Direction, Gradient, Momentum
+from metalearn_lib.files import atomic_path
+from metalearn_lib.fingerprints import fingerprint
+from metalearn_lib.fused import _FLAGS, Fused, _cached, _fits
+from metalearn_lib.fused import _library as _gradient
+from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
+from metalearn_lib.meta_optimizers import _MEMORY_DECAYS, INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.monitor import Monitor
+from metalearn_lib.trees import leaves, tree_map
+from metalearn_lib.types import Info
+
+_SOURCE = Path(__file__).with_suffix(".cpp")
+# the gradient's own function is called from inside, and may be woven in
+_OWN_FLAGS = (*_FLAGS, "-fno-semantic-interposition")
+_SETTINGS: dict[type[Direction], tuple[str, ...]] = {
+    Gradient: (),
+    Momentum: ("beta",),
+    Adam: ("beta1", "beta2", "eps"),
+}
+"""The directions that there are, in the order of `Direction` in fused_loop.cpp, and their numbers."""
+
+
+class FusedLoop(InnerLoop):
+    """The same loop, whose `unroll` is one C++ function where a `Fused` learner is trained at a `LearnedRate`.
+
+    It takes the tasks one after another, each through all the steps, so that a task's points and weights stay in the
+    core's nearest caches; a loop over steps brings those of all tasks anew at every step. Answers are those of
+    `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of gradient,
+    momentum and Adam or the alignment of gradients is an input, and where answers are to be differentiated or are not
+    float32 on the CPU.
+    """
+
+    @one_thread()
+    def unroll(
+        self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
+    ) -> tuple[InnerState, Info]:
+        order, compiled = instances.order[:, start:stop].contiguous(), _library()
+        if compiled is None or not order.numel():
+            return super().unroll(instances, state, start, stop)
+        state = self.init(instances.params) if state is None else state
+        if not self._fuses(state, instances):
+            return super().unroll(instances, state, start, stop)
+        learner, rate = cast("Fused", self.learner), cast("LearnedRate", self.rate)
+        after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
+        info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
+        sizes = learner.mlp.sizes
+        compiled.unroll(
+            _pointers(leaves((after.params, after.rate, after.monitor, after.direction))),
+            _pointers(info),
+            ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
+            *((ctypes.c_int * len(sizes))(*sizes), len(sizes), len(state.params), *order.shape),
+            *(instances.table.data_ptr(), order.data_ptr()),
+        )
+        return after, info
+
+    def _fuses(self, state: InnerState, instances: Instances) -> bool:
+        return (
+            (type(self.learner), type(self.rate), type(self.monitor)) == (Fused, LearnedRate, Monitor)
+            and type(self.direction) in _SETTINGS
+            and set(cast("LearnedRate", self.rate).meta_optimizer.inputs) <= set(INPUTS)
+            and all(map(_fits, (instances.table, *leaves(state))))
+        )
+
+
+class _Rule(ctypes.Structure):
+    """As `Rule` in fused_loop.cpp."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int)
+            for name in ("hidden", "num_inputs", "num_memories", "num_theta", "direction")
+        ),
+        ("inputs", ctypes.POINTER(ctypes.c_int)),
+        *((name, ctypes.POINTER(ctypes.c_float)) for name in ("centre", "spread", "memory_decay")),
+        *((name, ctypes.c_float) for name in ("bound", "fast_decay", "slow_decay")),
+        *((name, ctypes.c_float) for name in ("decay", "square_decay", "eps")),
+    )
+
+
+@cache
+def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction) -> _Rule:
+    places = [INPUTS.index(name) for name in meta_optimizer.inputs]
+    lists = *meta_optimizer.scaling.tolist(), _MEMORY_DECAYS
+    return _Rule(
+        *(meta_optimizer.hidden, len(places), len(_MEMORY_DECAYS), meta_optimizer.num_theta),
+        list(_SETTINGS).index(type(direction)),
+        (ctypes.c_int * len(places))(*places),
+        *((ctypes.c_float * len(each))(*each) for each in lists),
+        *(meta_optimizer.bound, monitor.fast, monitor.slow),
+        *(getattr(direction, name) for name in _SETTINGS[type(direction)]),
+    )
+
+
+def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
+    """As `State`, which has twelve places, or `Info`."""
+    return (ctypes.c_void_p * 12)(*(each.data_ptr() for each in tensors))
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """The compiled unroll, made beside the gradient's library and where that can be made."""
+    compiler = shutil.which(os.environ.get("CXX", "g++"))
+    if compiler is None or _gradient() is None:
+        return None
+    gradient = _cached(compiler)
+    own = fingerprint(gradient.name, _SOURCE.read_text(encoding="utf-8"), _OWN_FLAGS)
+    made = gradient.with_name(f"fused-loop-{own}.so")
+    try:
+        if not made.exists():
+            with atomic_path(made) as partial:
+                subprocess.run([compiler, *_OWN_FLAGS, "-o", partial, _SOURCE], check=True)
+        compiled = ctypes.CDLL(str(made))
+    except (subprocess.CalledProcessError, OSError) as fault:
+        warnings.warn(f"{made} cannot be used, and plain PyTorch is: {fault}; delete the file.", stacklevel=2)
+        return None
+    pointer, count = ctypes.c_void_p, ctypes.c_int
+    compiled.unroll.restype = None
+    compiled.unroll.argtypes = [*[pointer] * 4, *[count] * 5, pointer, pointer]
+    return compiled

@@ -1,0 +1,194 @@
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from metalearn_lib import fused, fused_loop
+from metalearn_lib.directions import Adam, AdamW, Gradient, Momentum, Nesterov
+from metalearn_lib.fused import fuse
+from metalearn_lib.fused_loop import FusedLoop
+from metalearn_lib.gradient_estimators import with_theta
+from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.learners import MLP
+from metalearn_lib.meta_optimizers import ALL_INPUTS, INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.monitor import Monitor
+from metalearn_lib.rates import Constant
+from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.trees import leaves, twice
+from metalearn_lib.types import Seeds
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")
+LEARNER = MLP((3, 7, 5, 4))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_cache_of_its_own(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for each in (fused, fused_loop):
+            each._library.cache_clear()
+        yield
+    for each in (fused, fused_loop):
+        each._library.cache_clear()
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often the C++ function has run."""
+    compiled, made = fused_loop._library(), []
+
+    class Counting:
+        def unroll(self, *arguments):
+            made.append(arguments)
+            compiled.unroll(*arguments)
+
+    monkeypatch.setattr(fused_loop, "_library", Counting)
+    return made
+
+
+def problem(rate, direction=Gradient(), monitor=Monitor(), num_tasks=5, arms=2):
+    """Instances, the state of `arms` runs on each under thetas of their own, and both loops."""
+    family = GaussianMixture(num_features=3, num_points=64, num_test=8)
+    instances = draw_instances(family, LEARNER, Seeds("demo", num_tasks), 8, 20)
+    plain, ours = (kind(fuse(LEARNER), rate, direction, monitor) for kind in (InnerLoop, FusedLoop))
+    state = plain.init(instances.params)
+    state = twice(state) if arms == 2 else state
+    if isinstance(rate, LearnedRate):
+        shape = (arms * num_tasks, rate.meta_optimizer.num_theta)
+        theta = 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        state = with_theta(state, theta)
+        base_lr = torch.logspace(-2, 2, arms * num_tasks) * state.rate.base_lr
+        state = state._replace(rate=state.rate._replace(base_lr=base_lr))
+    return instances, state, plain, ours
+
+
+def learned(base_lr=0.1, **settings):
+    meta_optimizer = MetaOptimizer(**settings)
+    return LearnedRate(base_lr, torch.zeros(meta_optimizer.num_theta), meta_optimizer)
+
+
+@pytest.mark.parametrize("arms", [1, 2])
+@pytest.mark.parametrize(
+    ("rate", "direction", "monitor"),
+    [
+        (learned(), Gradient(), Monitor()),
+        (learned(0.05), Momentum(0.8), Monitor()),
+        (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
+        (learned(hidden=3, bound=0.5, inputs=INPUTS[::-3]), Gradient(), Monitor(0.3, 0.6)),
+        (learned(inputs=("log_lr",)), Gradient(), Monitor()),
+    ],
+    ids=["gradient", "momentum", "adam", "other settings", "blind"],
+)
+def test_it_gives_the_loops_own_answers_over_two_truncations(rate, direction, monitor, arms, calls):
+    instances, state, plain, ours = problem(rate, direction, monitor, arms=arms)
+    kept = [leaf.clone() for leaf in leaves(state)]
+    with torch.no_grad():
+        for start, stop in ((0, 5), (5, None)):
+            (expected, told), (after, info) = (
+                loop.unroll(instances, state, start, stop) for loop in (plain, ours)
+            )
+            for one, other in zip(leaves((after, info)), leaves((expected, told)), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+            assert all(map(torch.equal, leaves(state), kept)), "the state that is given is not touched"
+            state, kept = expected, [leaf.clone() for leaf in leaves(expected)]
+    assert len(calls) == 2
+
+
+def test_untrained_it_is_the_constant_rate(calls):
+    instances, _, _, ours = problem(learned(0.1))
+    _, info = ours.unroll(instances)
+    assert len(calls) == 1
+    assert (info.lr == torch.tensor(0.1)).all()
+    _, constant = InnerLoop(LEARNER, Constant(0.1)).unroll(instances)
+    torch.testing.assert_close(info.loss, constant.loss, rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_diverges_reads_as_in_the_loop_and_its_neighbours_stay_as_they_are(calls):
+    instances, state, plain, ours = problem(learned())
+    healthy, _ = ours.unroll(instances, state)
+    params = state.params.clone()
+    params[3] = torch.inf
+    broken = state._replace(params=params)
+    (expected, told), (after, info) = (loop.unroll(instances, broken) for loop in (plain, ours))
+    for one, other in zip(leaves((after, info)), leaves((expected, told)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert not info.loss[3].isfinite().any()
+    others = torch.arange(len(params)) != 3
+    for one, other in zip(leaves(after), leaves(healthy), strict=True):
+        assert torch.equal(one[others], other[others])
+
+
+def test_a_task_does_not_depend_on_its_neighbours(calls):
+    instances, state, _, ours = problem(learned(), Adam(), arms=1)
+    whole, _ = ours.unroll(instances, state)
+    alone, _ = ours.unroll(
+        instances.take(torch.tensor([2])), type(state)(*(_third(branch) for branch in state))
+    )
+    assert all(torch.equal(one[2:3], other) for one, other in zip(leaves(whole), leaves(alone), strict=True))
+
+
+def _third(branch):
+    if isinstance(branch, torch.Tensor):
+        return branch[2:3]
+    return type(branch)(*map(_third, branch)) if hasattr(branch, "_fields") else tuple(map(_third, branch))
+
+
+@pytest.mark.parametrize(
+    ("rate", "direction"),
+    [
+        (Constant(0.1), Gradient()),
+        (learned(inputs=ALL_INPUTS), Gradient()),
+        (learned(), Nesterov()),
+        (learned(), AdamW()),
+    ],
+    ids=["a constant rate", "alignment", "nesterov", "adamw"],
+)
+def test_what_it_does_not_hold_is_the_loops_own_bit_for_bit(rate, direction, calls):
+    instances, state, plain, ours = problem(rate, direction)
+    with torch.no_grad():
+        results = [leaves(loop.unroll(instances, state)) for loop in (plain, ours)]
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    assert not calls
+
+
+def test_what_is_differentiated_or_is_float64_is_the_loops_own(calls):
+    instances, state, plain, ours = problem(learned())
+    theta = state.rate.theta.clone().requires_grad_()
+    _, info = ours.unroll(instances, with_theta(state, theta))
+    (along,) = torch.autograd.grad(info.loss[:, -1].sum(), theta)
+    assert along.abs().sum() > 0
+    double = draw_instances(
+        GaussianMixture(num_features=3, num_points=64, num_test=8),
+        LEARNER,
+        Seeds("demo", 2),
+        3,
+        20,
+        torch.float64,
+    )
+    assert all(map(torch.equal, *(leaves(loop.unroll(double)) for loop in (plain, ours))))
+    assert not calls
+
+
+def test_no_steps_are_refused_as_in_the_loop():
+    instances, _, _, ours = problem(learned())
+    with pytest.raises(ValueError, match="holds no step"):
+        ours.unroll(instances, None, 3, 3)
+
+
+def test_without_a_compiler_it_is_the_loop(monkeypatch):
+    instances, state, plain, ours = problem(learned())
+    monkeypatch.setattr(fused_loop, "_library", lambda: None)
+    assert all(map(torch.equal, *(leaves(loop.unroll(instances, state)) for loop in (plain, ours))))
+
+
+def test_a_compiler_that_fails_is_said_and_the_loop_goes_on(monkeypatch):
+    def fail(*arguments, **settings):
+        raise subprocess.CalledProcessError(1, "g++")
+
+    fused._library()
+    monkeypatch.setattr(fused_loop, "_OWN_FLAGS", ("-another",))  # a name of its own in the cache
+    monkeypatch.setattr(fused_loop.subprocess, "run", fail)
+    with pytest.warns(UserWarning, match=r"fused-loop-.*\.so cannot be used, and plain PyTorch is"):
+        assert fused_loop._library.__wrapped__() is None
