@@ -112,31 +112,32 @@ extern "C" void unroll(
     const State* state, const Info* info, const Rule* rule, const int* widths, int num_widths, int runs, int tasks,
     int steps, int batch, const float* table, const int64_t* order
 ) {
-    const int features = widths[0], columns = features + widths[num_widths - 1], arms = runs / tasks;
-    int num_params = 0;
-    for (int l = 1; l < num_widths; ++l) num_params += (widths[l - 1] + 1) * widths[l];
-    std::vector<float> points(batch * columns), params(arms * num_params), grad(arms * num_params), loss(arms);
-    for (int task = 0; task < tasks; ++task) {
-        const auto kept = [=](int64_t arm) { return state->params + (task + arm * tasks) * num_params; };
-        for (int arm = 0; arm < arms; ++arm) std::copy_n(kept(arm), num_params, &params[arm * num_params]);
+    const std::vector<int> sizes(widths, widths + num_widths);
+    const int features = sizes.front(), classes = sizes.back(), columns = features + classes;
+    const int n = (batch + LANES - 1) / LANES * LANES, widest = *std::max_element(sizes.begin(), sizes.end());
+    int num_params = 0, units = features;
+    for (int l = 1; l < num_widths; ++l) num_params += (sizes[l - 1] + 1) * sizes[l], units += sizes[l];
+    std::vector<float> grad(num_params), memory((units + classes + 2 * widest) * n + LANES);
+    float* const room = memory.data() + LANES - reinterpret_cast<uintptr_t>(memory.data()) / 4 % LANES;
+    float *const truth = room + units * n, *const delta = truth + classes * n, *const next = delta + widest * n;
+    for (int task = 0; task < tasks; ++task)
         for (int step = 0; step < steps; ++step, order += batch) {
-            for (int b = 0; b < batch; ++b) std::copy_n(table + order[b] * columns, columns, &points[b * columns]);
-            loss_and_grad(
-                params.data(), grad.data(), loss.data(), widths, num_widths, arms, 1, batch, points.data(), 0, columns,
-                points.data() + features, 0, columns
-            );
-            for (int arm = 0; arm < arms; ++arm) {
-                float *const weights = &params[arm * num_params], *const slope = &grad[arm * num_params];
-                const int64_t run = task + arm * tasks, place = run * steps + step;
-                const float grad_norm = norm(slope, num_params), weight_norm = norm(weights, num_params);
-                const float lr = watch(*state, *rule, run, loss[arm], grad_norm, weight_norm);
-                move(*state, *rule, run, weights, slope, lr, num_params);
-                info->loss[place] = loss[arm];
+            for (int b = 0; b < batch; ++b) {
+                const float* const point = table + order[b] * columns;
+                for (int i = 0; i < features; ++i) room[i * n + b] = point[i];
+                for (int k = 0; k < classes; ++k) truth[k * n + b] = point[features + k];
+            }
+            for (int64_t run = task; run < runs; run += tasks) {
+                float* const weights = state->params + run * num_params;
+                const float loss = one_run(weights, grad.data(), sizes, room, truth, delta, next, batch, n);
+                const float grad_norm = norm(grad.data(), num_params), weight_norm = norm(weights, num_params);
+                const float lr = watch(*state, *rule, run, loss, grad_norm, weight_norm);
+                move(*state, *rule, run, weights, grad.data(), lr, num_params);
+                const int64_t place = run * steps + step;
+                info->loss[place] = loss;
                 info->grad_norm[place] = grad_norm;
                 info->weight_norm[place] = weight_norm;
                 info->lr[place] = lr;
             }
         }
-        for (int arm = 0; arm < arms; ++arm) std::copy_n(&params[arm * num_params], num_params, kept(arm));
-    }
 }

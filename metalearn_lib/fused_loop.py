@@ -28,8 +28,6 @@ from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
-# the gradient's own function is called from inside, and may be woven in
-_OWN_FLAGS = (*_FLAGS, "-fno-semantic-interposition")
 _SETTINGS: dict[type[Direction], tuple[str, ...]] = {
     Gradient: (),
     Momentum: ("beta",),
@@ -121,12 +119,12 @@ def _library() -> ctypes.CDLL | None:
     if compiler is None or _gradient() is None:
         return None
     gradient = _cached(compiler)
-    own = fingerprint(gradient.name, _SOURCE.read_text(encoding="utf-8"), _OWN_FLAGS)
+    own = fingerprint(gradient.name, _SOURCE.read_text(encoding="utf-8"))
     made = gradient.with_name(f"fused-loop-{own}.so")
     try:
         if not made.exists():
             with atomic_path(made) as partial:
-                subprocess.run([compiler, *_OWN_FLAGS, "-o", partial, _SOURCE], check=True)
+                subprocess.run([compiler, *_FLAGS, "-o", partial, _SOURCE], check=True)
         compiled = ctypes.CDLL(str(made))
     except (subprocess.CalledProcessError, OSError) as fault:
         warnings.warn(f"{made} cannot be used, and plain PyTorch is: {fault}; delete the file.", stacklevel=2)

@@ -188,7 +188,9 @@ def test_a_compiler_that_fails_is_said_and_the_loop_goes_on(monkeypatch):
         raise subprocess.CalledProcessError(1, "g++")
 
     fused._library()
-    monkeypatch.setattr(fused_loop, "_OWN_FLAGS", ("-another",))  # a name of its own in the cache
+    monkeypatch.setattr(
+        fused_loop, "fingerprint", lambda *values: "another"
+    )  # a name of its own in the cache
     monkeypatch.setattr(fused_loop.subprocess, "run", fail)
     with pytest.warns(UserWarning, match=r"fused-loop-.*\.so cannot be used, and plain PyTorch is"):
         assert fused_loop._library.__wrapped__() is None
