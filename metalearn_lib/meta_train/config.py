@@ -20,7 +20,7 @@ from metalearn_lib.gradient_estimators import (
     Reinforce,
 )
 from metalearn_lib.gradient_estimators.pes import check_divides
-from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances, draw_instances
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.learned_directions import LEARNED_DIRECTIONS, rule_of
 from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.meta_optimizers import INPUTS, MetaOptimizer
@@ -87,9 +87,10 @@ class MetaTrainConfig:
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         learned_direction: what is learned beside the rate, a name in `LEARNED_DIRECTIONS`, in the place of the plain
             gradient; `None` is nothing.
-        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function, or its gradient
-            alone where something is learned beside the rate. For `"es"` and `"pes"`; answers agree to rounding, and
-            where there is no compiler it changes nothing.
+        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function. Where something is
+            learned beside the rate, or seen beside `INPUTS`, only the gradient does, and where all chunks are of one
+            shape torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, which a long
+            training magnifies, and where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -308,9 +309,9 @@ class MetaTrainConfig:
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         family = set_up.family
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
+        fast = fuse(learner) if self.compile_step else learner
         untrained = torch.zeros_like(self.init_theta())
-        made = (fuse(learner), FusedLoop) if self.compile_step else (learner, InnerLoop)
-        loop = self.loop(set_up.direction, made[0], self.centre(set_up.direction), untrained, made[1])
+        loop = self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, self._kind)
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)
@@ -328,6 +329,20 @@ class MetaTrainConfig:
         theirs = {name: tuple(value) if isinstance(value, list) else value for name, value in other.items()}
         names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
         return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
+
+    @property
+    def _kind(self) -> type[InnerLoop]:
+        """The fastest inner loop that there is for what is trained."""
+        if not self.compile_step:
+            return InnerLoop
+        if (
+            self.controller == "network"
+            and not self.learned_direction
+            and "alignment" not in (self.inputs or ())
+        ):
+            return FusedLoop
+        one_shape = not self.vary_setup and self._plain == self.families
+        return CompiledLoop if one_shape else InnerLoop  # torch.compile takes tens of seconds over each shape
 
     def _horizons(self) -> list[int]:
         factors = _HORIZON_FACTORS if self.vary_setup or self.vary_horizon else (1.0,)
