@@ -4,21 +4,30 @@
 
 constexpr float LOG_LIMIT = 30.0f, LOG_SCALE_LIMIT = 20.0f;
 
-// The states of all runs, which the steps overwrite; `moments` are the direction's own.
+// The states of all runs, which the steps overwrite; `own` are the direction's.
 struct State {
-    float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *moments[3];
+    float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *own[6];
 };
 // What each step of each run tells.
 struct Info {
     float *loss, *grad_norm, *weight_norm, *lr;
 };
-enum Direction { GRADIENT, MOMENTUM, ADAM };
-// The settings of meta-optimizer, monitor and direction; `inputs` are places in the list that `watch` makes.
-struct Rule {
-    int hidden, num_inputs, num_memories, num_theta, direction;
+// A meta-optimizer; `inputs` are places in the list of what it could be told.
+struct Network {
+    int hidden, num_inputs, num_memories, num_theta;
     const int* inputs;
     const float *centre, *spread, *memory_decay;
-    float bound, fast_decay, slow_decay, decay, square_decay, eps;
+    float bound;
+};
+enum Direction { GRADIENT, MOMENTUM, ADAM, LAYER_RATES };
+struct Rule {
+    Network of_rate, of_layer;
+    float fast_decay, slow_decay, layer_decay;  // of running averages
+    Direction direction;
+    float decay, square_decay, eps;
+    const int* layers;  // weights of each
+    int num_layers;
+    float scale_limit;
 };
 
 static float clamp(float value, float limit) {  // nan stays
@@ -54,6 +63,25 @@ static float dot(const float* row, const std::vector<float>& values) {
     return sum;
 }
 
+// The change of a log scale that a meta-optimizer wants, once it has seen what it is `told`.
+static float propose(const Network& network, const float* theta, const float* told, float* memory) {
+    const int width = network.num_inputs + network.num_memories, outputs = 1 + network.num_memories;
+    std::vector<float> seen(width), hidden(network.hidden), out(outputs);
+    for (int i = 0; i < network.num_inputs; ++i)
+        seen[i] = (told[network.inputs[i]] - network.centre[i]) / network.spread[i];
+    std::copy_n(memory, network.num_memories, seen.begin() + network.num_inputs);
+    const float *const bias = theta + network.hidden * width, *const outer = bias + network.hidden;
+    const float *const linear = outer + outputs * network.hidden, *const offset = linear + outputs * width;
+    for (int h = 0; h < network.hidden; ++h) hidden[h] = std::tanh(dot(theta + h * width, seen) + bias[h]);
+    for (int o = 0; o < outputs; ++o)
+        out[o] = dot(outer + o * network.hidden, hidden) + dot(linear + o * width, seen) + offset[o];
+    for (int m = 0; m < network.num_memories; ++m) {
+        const float decay = network.memory_decay[m];
+        memory[m] = decay * memory[m] + (1.0f - decay) * std::tanh(out[1 + m]);
+    }
+    return network.bound * std::tanh(out[0] / network.bound);
+}
+
 // The monitor, then the meta-optimizer, of one run: what it sees of this step in, the rate out.
 static float watch(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm) {
     const float log_loss = bounded_log(loss), log_grad = bounded_log(grad_norm);
@@ -63,40 +91,52 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     const float grad_trend = follow(state.fast[2 * run + 1], log_grad, of_fast);
     const float slow_trend = follow(state.slow[run], log_loss, of_slow);
     follow(state.noise[run], std::abs(fast_trend), of_fast);
-    const float told[] = {std::log(state.base_lr[run]) + state.log_scale[run], log_loss, log_grad,
-        bounded_log(weight_norm), fast_trend, slow_trend, grad_trend, state.noise[run]};
-
-    const int width = rule.num_inputs + rule.num_memories, outputs = 1 + rule.num_memories;
-    float* const memory = state.memory + run * rule.num_memories;
-    std::vector<float> seen(width), hidden(rule.hidden), out(outputs);
-    for (int i = 0; i < rule.num_inputs; ++i) seen[i] = (told[rule.inputs[i]] - rule.centre[i]) / rule.spread[i];
-    std::copy_n(memory, rule.num_memories, seen.begin() + rule.num_inputs);
-    const float *const inner = state.theta + run * rule.num_theta, *const bias = inner + rule.hidden * width;
-    const float *const outer = bias + rule.hidden, *const linear = outer + outputs * rule.hidden;
-    const float* const offset = linear + outputs * width;
-    for (int h = 0; h < rule.hidden; ++h) hidden[h] = std::tanh(dot(inner + h * width, seen) + bias[h]);
-    for (int o = 0; o < outputs; ++o)
-        out[o] = dot(outer + o * rule.hidden, hidden) + dot(linear + o * width, seen) + offset[o];
-
-    const float change = rule.bound * std::tanh(out[0] / rule.bound);
-    for (int m = 0; m < rule.num_memories; ++m)
-        memory[m] = rule.memory_decay[m] * memory[m] + (1.0f - rule.memory_decay[m]) * std::tanh(out[1 + m]);
     float& log_scale = state.log_scale[run];
+    const float told[] = {std::log(state.base_lr[run]) + log_scale, log_loss, log_grad, bounded_log(weight_norm),
+        fast_trend, slow_trend, grad_trend, state.noise[run]};
+    const Network& network = rule.of_rate;
+    const float change = propose(
+        network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories
+    );
     log_scale = clamp(log_scale + change, LOG_SCALE_LIMIT);
     return state.base_lr[run] * std::exp(log_scale);
+}
+
+// Moves the weights of one run, each layer at a rate of its own.
+static void move_layers(
+    const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr
+) {
+    const Network& network = rule.of_layer;
+    const float share = std::max(1.0f / (state.own[4][run] += 1.0f), 1.0f - rule.layer_decay);
+    for (int64_t l = 0, part = run * rule.num_layers; l < rule.num_layers; ++l, ++part) {
+        const int count = rule.layers[l];
+        float& log_scale = state.own[1][part];
+        const float log_grad = bounded_log(norm(grad, count)), log_weight = bounded_log(norm(weights, count));
+        const float trend = follow(state.own[3][part], log_grad, share);
+        const float told[] = {log_scale, 0.0f, log_grad, log_weight, 0.0f, 0.0f, trend};  // as in `watch`
+        const float change = propose(
+            network, state.own[0] + run * network.num_theta, told, state.own[2] + part * network.num_memories
+        );
+        log_scale = clamp(log_scale + change, rule.scale_limit);
+        const float rate = lr * std::exp(log_scale);
+        for (int i = 0; i < count; ++i) weights[i] -= rate * grad[i];
+        weights += count;
+        grad += count;
+    }
 }
 
 // Moves the weights of one run along its direction.
 static void move(
     const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
 ) {
-    float *const mean = state.moments[0] + run * count, *const square = state.moments[1] + run * count;
+    float *const mean = state.own[0] + run * count, *const square = state.own[1] + run * count;
+    if (rule.direction == LAYER_RATES) return move_layers(state, rule, run, weights, grad, lr);
     if (rule.direction == GRADIENT)
         for (int i = 0; i < count; ++i) weights[i] -= lr * grad[i];
     else if (rule.direction == MOMENTUM)
         for (int i = 0; i < count; ++i) weights[i] -= lr * (mean[i] = rule.decay * mean[i] + grad[i]);
     else {
-        const float steps = state.moments[2][run] += 1.0f;
+        const float steps = state.own[2][run] += 1.0f;
         const float whole = 1.0f - std::pow(rule.decay, steps);
         const float whole_square = 1.0f - std::pow(rule.square_decay, steps);
         for (int i = 0; i < count; ++i) {

@@ -22,18 +22,15 @@ from metalearn_lib.fingerprints import fingerprint
 from metalearn_lib.fused import _FLAGS, Fused, _cached, _fits
 from metalearn_lib.fused import _library as _gradient
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
+from metalearn_lib.learned_directions import LayerRates
 from metalearn_lib.meta_optimizers import _MEMORY_DECAYS, INPUTS, LearnedRate, MetaOptimizer
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
 _SOURCE = Path(__file__).with_suffix(".cpp")
-_SETTINGS: dict[type[Direction], tuple[str, ...]] = {
-    Gradient: (),
-    Momentum: ("beta",),
-    Adam: ("beta1", "beta2", "eps"),
-}
-"""The directions that there are, in the order of `Direction` in fused_loop.cpp, and their numbers."""
+_DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates)
+"""As `Direction` in fused_loop.cpp."""
 
 
 class FusedLoop(InnerLoop):
@@ -42,8 +39,8 @@ class FusedLoop(InnerLoop):
     It takes the tasks one after another, each through all the steps, so that a task's points and weights stay in the
     core's nearest caches; a loop over steps brings those of all tasks anew at every step. Answers are those of
     `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of gradient,
-    momentum and Adam or the alignment of gradients is an input, and where answers are to be differentiated or are not
-    float32 on the CPU.
+    momentum, Adam and learned rates of layers or the alignment of gradients is an input, and where answers are to be
+    differentiated or are not float32 on the CPU.
     """
 
     @one_thread()
@@ -64,7 +61,7 @@ class FusedLoop(InnerLoop):
             _pointers(leaves((after.params, after.rate, after.monitor, after.direction))),
             _pointers(info),
             ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
-            *((ctypes.c_int * len(sizes))(*sizes), len(sizes), len(state.params), *order.shape),
+            *(_integers(sizes), len(sizes), len(state.params), *order.shape),
             *(instances.table.data_ptr(), order.data_ptr()),
         )
         return after, info
@@ -72,44 +69,75 @@ class FusedLoop(InnerLoop):
     def _fuses(self, state: InnerState, instances: Instances) -> bool:
         return (
             (type(self.learner), type(self.rate), type(self.monitor)) == (Fused, LearnedRate, Monitor)
-            and type(self.direction) in _SETTINGS
+            and type(self.direction) in _DIRECTIONS
             and set(cast("LearnedRate", self.rate).meta_optimizer.inputs) <= set(INPUTS)
             and all(map(_fits, (instances.table, *leaves(state))))
         )
+
+
+class _Network(ctypes.Structure):
+    """As `Network` in fused_loop.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("hidden", "num_inputs", "num_memories", "num_theta")),
+        ("inputs", ctypes.POINTER(ctypes.c_int)),
+        *((name, ctypes.POINTER(ctypes.c_float)) for name in ("centre", "spread", "memory_decay")),
+        ("bound", ctypes.c_float),
+    )
 
 
 class _Rule(ctypes.Structure):
     """As `Rule` in fused_loop.cpp."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int)
-            for name in ("hidden", "num_inputs", "num_memories", "num_theta", "direction")
-        ),
-        ("inputs", ctypes.POINTER(ctypes.c_int)),
-        *((name, ctypes.POINTER(ctypes.c_float)) for name in ("centre", "spread", "memory_decay")),
-        *((name, ctypes.c_float) for name in ("bound", "fast_decay", "slow_decay")),
+        *((name, _Network) for name in ("of_rate", "of_layer")),
+        *((name, ctypes.c_float) for name in ("fast_decay", "slow_decay", "layer_decay")),
+        ("direction", ctypes.c_int),
         *((name, ctypes.c_float) for name in ("decay", "square_decay", "eps")),
+        ("layers", ctypes.POINTER(ctypes.c_int)),
+        ("num_layers", ctypes.c_int),
+        ("scale_limit", ctypes.c_float),
     )
+
+
+def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction) -> _Rule:
+    rule = _Rule(_network(meta_optimizer), fast_decay=monitor.fast, slow_decay=monitor.slow)
+    rule.direction = _DIRECTIONS.index(type(direction))
+    match direction:
+        case LayerRates():
+            rule.of_layer = _network(direction.network(direction.hidden))
+            rule.layers = _integers(direction.layers)
+            rule.num_layers, rule.scale_limit, rule.layer_decay = (
+                len(direction.layers),
+                direction.limits[1],
+                Monitor.fast,
+            )
+        case Momentum():
+            rule.decay = direction.beta
+        case Adam():
+            rule.decay, rule.square_decay, rule.eps = direction.beta1, direction.beta2, direction.eps
+    return rule
 
 
 @cache
-def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction) -> _Rule:
+def _network(meta_optimizer: MetaOptimizer) -> _Network:
     places = [INPUTS.index(name) for name in meta_optimizer.inputs]
     lists = *meta_optimizer.scaling.tolist(), _MEMORY_DECAYS
-    return _Rule(
+    return _Network(
         *(meta_optimizer.hidden, len(places), len(_MEMORY_DECAYS), meta_optimizer.num_theta),
-        list(_SETTINGS).index(type(direction)),
-        (ctypes.c_int * len(places))(*places),
+        _integers(places),
         *((ctypes.c_float * len(each))(*each) for each in lists),
-        *(meta_optimizer.bound, monitor.fast, monitor.slow),
-        *(getattr(direction, name) for name in _SETTINGS[type(direction)]),
+        meta_optimizer.bound,
     )
 
 
+def _integers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int]:
+    return (ctypes.c_int * len(values))(*values)
+
+
 def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    """As `State`, which has twelve places, or `Info`."""
-    return (ctypes.c_void_p * 12)(*(each.data_ptr() for each in tensors))
+    """As `State`, which has fifteen places, or `Info`."""
+    return (ctypes.c_void_p * 15)(*(each.data_ptr() for each in tensors))
 
 
 @cache

@@ -8,8 +8,9 @@ from metalearn_lib import fused, fused_loop
 from metalearn_lib.directions import Adam, AdamW, Gradient, Momentum, Nesterov
 from metalearn_lib.fused import fuse
 from metalearn_lib.fused_loop import FusedLoop
-from metalearn_lib.gradient_estimators import with_theta
+from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.learned_directions import LayerRates, LearnedMomentum, layer_sizes
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_optimizers import ALL_INPUTS, INPUTS, LearnedRate, MetaOptimizer
 from metalearn_lib.monitor import Monitor
@@ -20,6 +21,7 @@ from metalearn_lib.types import Seeds
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")
 LEARNER = MLP((3, 7, 5, 4))
+LAYERS = layer_sizes(LEARNER)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,7 +57,7 @@ def problem(rate, direction=Gradient(), monitor=Monitor(), num_tasks=5, arms=2):
     state = plain.init(instances.params)
     state = twice(state) if arms == 2 else state
     if isinstance(rate, LearnedRate):
-        shape = (arms * num_tasks, rate.meta_optimizer.num_theta)
+        shape = (arms * num_tasks, theta_of(state).shape[1])
         theta = 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
         state = with_theta(state, theta)
         base_lr = torch.logspace(-2, 2, arms * num_tasks) * state.rate.base_lr
@@ -75,10 +77,11 @@ def learned(base_lr=0.1, **settings):
         (learned(), Gradient(), Monitor()),
         (learned(0.05), Momentum(0.8), Monitor()),
         (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
+        (learned(0.05), LayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
         (learned(hidden=3, bound=0.5, inputs=INPUTS[::-3]), Gradient(), Monitor(0.3, 0.6)),
         (learned(inputs=("log_lr",)), Gradient(), Monitor()),
     ],
-    ids=["gradient", "momentum", "adam", "other settings", "blind"],
+    ids=["gradient", "momentum", "adam", "rates of layers", "other settings", "blind"],
 )
 def test_it_gives_the_loops_own_answers_over_two_truncations(rate, direction, monitor, arms, calls):
     instances, state, plain, ours = problem(rate, direction, monitor, arms=arms)
@@ -141,8 +144,9 @@ def _third(branch):
         (learned(inputs=ALL_INPUTS), Gradient()),
         (learned(), Nesterov()),
         (learned(), AdamW()),
+        (learned(), LearnedMomentum(torch.zeros(LearnedMomentum.network().num_theta), LAYERS)),
     ],
-    ids=["a constant rate", "alignment", "nesterov", "adamw"],
+    ids=["a constant rate", "alignment", "nesterov", "adamw", "a learned momentum"],
 )
 def test_what_it_does_not_hold_is_the_loops_own_bit_for_bit(rate, direction, calls):
     instances, state, plain, ours = problem(rate, direction)

@@ -87,9 +87,9 @@ class MetaTrainConfig:
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         learned_direction: what is learned beside the rate, a name in `LEARNED_DIRECTIONS`, in the place of the plain
             gradient; `None` is nothing.
-        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function. Where something is
-            learned beside the rate, or seen beside `INPUTS`, only the gradient does, and where all chunks are of one
-            shape torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, which a long
+        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function. Where a momentum is
+            learned, or something seen beside `INPUTS`, only the gradient does, and where all chunks are of one shape
+            torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, which a long
             training magnifies, and where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
@@ -337,7 +337,7 @@ class MetaTrainConfig:
             return InnerLoop
         if (
             self.controller == "network"
-            and not self.learned_direction
+            and self.learned_direction != "momentum"
             and "alignment" not in (self.inputs or ())
         ):
             return FusedLoop
