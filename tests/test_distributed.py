@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -59,7 +60,8 @@ def test_a_checkpoint_of_two_workers_is_resumed_by_one(tmp_path):
     assert torch.equal(whole.theta, resumed.theta)
 
 
-def test_torchrun_gives_the_theta_of_one_process(tmp_path):
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_torchrun_gives_the_theta_of_one_process(nodes, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "import sys, torch\n"
@@ -68,16 +70,22 @@ def test_torchrun_gives_the_theta_of_one_process(tmp_path):
         " outer_steps=3), progress=False)\n"
         "torch.save(trained.theta, sys.argv[1] + __import__('os').environ['RANK'])\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node=2",
-        str(script),
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = ["--nnodes", str(nodes), "--master_addr", "127.0.0.1", "--master_port", str(port)]
+    command = [sys.executable, "-m", "torch.distributed.run", *meeting, f"--nproc_per_node={2 // nodes}"]
+    each = [
+        subprocess.Popen(
+            [*command, "--node_rank", str(node), str(script), str(tmp_path / "theta")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in range(nodes)
     ]
-    done = subprocess.run([*command, str(tmp_path / "theta")], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    for one in each:
+        _, told = one.communicate(timeout=300)
+        assert one.returncode == 0, told
     alone = meta_train(
         MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=3),
         progress=False,

@@ -98,6 +98,24 @@ def test_it_gives_the_loops_own_answers_over_two_truncations(rate, direction, mo
     assert len(calls) == 2
 
 
+@pytest.mark.parametrize("push", [9.0, -9.0])
+def test_log_scales_and_logarithms_stop_at_the_same_limits(push, calls):
+    instances, state, plain, ours = problem(
+        learned(), LayerRates(torch.zeros(LayerRates.network().num_theta), LAYERS)
+    )
+    theta = torch.zeros_like(theta_of(state))
+    for last in (state.rate.theta.shape[1], theta.shape[1]):  # each network ends with its outputs' offsets
+        theta[:, last - 5] = push
+    with torch.no_grad():
+        (expected, told), (after, info) = (
+            loop.unroll(instances, with_theta(state, theta)) for loop in (plain, ours)
+        )
+    assert (expected.rate.log_scale.abs() == 20).all()
+    assert (expected.direction.log_scale.abs() == 7).all()
+    for one, other in zip(leaves((after, info)), leaves((expected, told)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 def test_untrained_it_is_the_constant_rate(calls):
     instances, _, _, ours = problem(learned(0.1))
     _, info = ours.unroll(instances)
