@@ -26,6 +26,15 @@ def _close():
     plt.close("all")
 
 
+@pytest.mark.parametrize(("low", "high", "told"), [(0.7, 1.5, "0.8 1 1.2 1.5"), (0.3, 3.0, "0.5 1 2")])
+def test_a_logarithmic_axis_says_more_than_one_number_however_short_it_is(low, high, told):
+    ax = plots.speedups({"task A": {"Adam": Interval(1.0, low, high)}})
+    ax.figure.canvas.draw()
+    left, right = ax.get_xlim()
+    shown = [text for text in ax.get_xticklabels() if left < text.get_position()[0] < right]
+    assert [text.get_text() for text in shown] == told.split()
+
+
 def test_a_speedup_is_drawn_where_it_is_and_with_its_interval():
     ax = plots.speedups({"task A": {"Adam": Interval(2.0, 1.5, 2.5)}})
     mark, *_ = (line for line in ax.lines if line.get_label() == "_nolegend_" or line.get_marker() == "o")

@@ -17,7 +17,7 @@ from metalearn_lib.plots.style import (
     INK,
     MARKERS,
     WIDTH,
-    label_ones_twos_and_fives,
+    label_decades,
 )
 from metalearn_lib.statistics import EQUIVALENCE, Interval, survival_curve
 
@@ -44,7 +44,7 @@ def speedups(
         )
     ax.set(xscale="log", xlabel=f"times as fast to the threshold as {baseline}", ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), list(rows))
-    label_ones_twos_and_fives(ax.xaxis)
+    label_decades(ax.xaxis)
     ax.grid(axis="y", visible=False)
     columns = len(methods) if sum(map(len, methods)) < 60 else 2
     ax.figure.legend(loc="outside upper center", ncols=columns, handletextpad=0.3)  # type: ignore[call-arg]
@@ -95,7 +95,7 @@ def headroom_map(
         )
     ax.set(xscale="log", xlabel="times sooner after re-tuning on the cell", ylim=(place + 0.8, 0.2))
     ax.set_yticks(list(places.values()), names, fontsize=9)
-    label_ones_twos_and_fives(ax.xaxis)
+    label_decades(ax.xaxis)
     ax.grid(axis="y", visible=False)
     ax.figure.legend(loc="outside upper center", ncols=len(rooms), handletextpad=0.3)  # type: ignore[call-arg]
     return ax
@@ -117,7 +117,7 @@ def profiles(curves: Mapping[str, NDArray], factors: NDArray, ax: Axes | None = 
         ylabel="runs that have crossed",
         ylim=(-0.02, 1.04),
     )
-    label_ones_twos_and_fives(ax.xaxis)
+    label_decades(ax.xaxis)
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
     ax.figure.legend(loc="outside upper center", ncols=3, handletextpad=0.4)  # type: ignore[call-arg]
     return ax
@@ -149,7 +149,7 @@ def chain(links: Mapping[str, Mapping[str, Interval]], axes: Any = None) -> Any:
         ax.axvline(1, color=INK, lw=0.8)
         ax.set(xscale="log", xlabel=cell, ylim=(len(names) - 0.5, -0.5))
         ax.set_yticks(range(len(names)), names)
-        label_ones_twos_and_fives(ax.xaxis)
+        label_decades(ax.xaxis)
         ax.grid(axis="y", visible=False)
     for ax in np.ravel(axes)[len(links) :]:
         ax.set_visible(False)

@@ -23,7 +23,7 @@ from metalearn_lib.plots.style import (
     INK,
     STYLE,
     WIDTH,
-    label_ones_twos_and_fives,
+    label_decades,
 )
 from metalearn_lib.types import Info
 
@@ -51,7 +51,7 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
         for method, info in runs.items():
             ax.plot(*_curve(info, field), color=COLOURS.get(method), lw=1.8, label=method)
         ax.set(ylabel=label, yscale="log")
-        label_ones_twos_and_fives(ax.yaxis)
+        label_decades(ax.yaxis)
         if field == "loss" and threshold is not None:
             ax.axhline(threshold, color=INK, ls="--", lw=1)
     for ax in np.ravel(axes)[2:]:
@@ -191,6 +191,6 @@ def rate_paths(paths: Mapping[str, Tensor], ax: Axes | None = None) -> Axes:
             1 + np.arange(len(path)), path.numpy(), style, color=COLOURS["meta-optimizer"], lw=2, label=name
         )
     ax.set(yscale="log", xlabel="gradient evaluations", ylabel="learning rate")
-    label_ones_twos_and_fives(ax.yaxis)
+    label_decades(ax.yaxis)
     ax.legend()
     return ax

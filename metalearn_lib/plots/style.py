@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.ticker import LogLocator, NullLocator
 
 COLOURS = {
     "SGD": "#0072B2",
@@ -86,8 +87,17 @@ def use_style() -> None:
     mpl.rcParams.update(STYLE)
 
 
-def label_ones_twos_and_fives(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 of each decade: a logarithmic axis of less than a decade has labels too."""
-    axis.set_major_locator(mpl.ticker.LogLocator(base=10, subs=(1, 2, 5)))  # type: ignore[attr-defined]
+def label_decades(axis: Any) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, and closer ones where it spans less than 4 times."""
+    axis.set_major_locator(_Decades())
     axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(mpl.ticker.NullLocator())  # type: ignore[attr-defined]
+    axis.set_minor_locator(NullLocator())
+
+
+class _Decades(LogLocator):
+    def __init__(self) -> None:
+        super().__init__(subs=(1, 2, 5))
+        self._closer = LogLocator(subs=(1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        return self._closer.tick_values(vmin, vmax) if vmax < 4 * vmin else super().tick_values(vmin, vmax)
