@@ -3,15 +3,18 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import open_browser
+from playwright.sync_api import TimeoutError
 
 from metalearn_lib.web import ShiftExplorer
 from metalearn_lib.widgets import shift_sliders
@@ -69,7 +72,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(command, env=os.environ | folders, cwd=root, stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 300
         while not (found := list((root / ".RUNTIME").glob("jpserver-*.json"))):
             assert server.poll() is None, (root / "log").read_text()[-3000:]
             assert time.monotonic() < end, (root / "log").read_text()[-3000:]
@@ -85,12 +88,17 @@ def page(lab: str) -> Iterator[Any]:
     """The notebook in JupyterLab, all of its cells run."""
     with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(300_000)
         page.goto(lab)
         page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for()
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
+        started = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]")).first
+        for _ in range(3):  # while JupyterLab lays out its page, a click may be lost
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+            with suppress(TimeoutError):
+                started.wait_for(timeout=30_000)
+                break
         page.locator(".jp-OutputArea .sx").wait_for()
         yield page
 
