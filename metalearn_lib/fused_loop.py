@@ -48,12 +48,12 @@ class FusedLoop(InnerLoop):
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> tuple[InnerState, Info]:
         order, compiled = instances.order[:, start:stop].contiguous(), _library()
-        if compiled is None or not order.numel():
+        if compiled is None or not order.numel() or not self.holds:
             return super().unroll(instances, state, start, stop)
         state = self.init(instances.params) if state is None else state
-        if not self._fuses(state, instances):
+        if not self._fits(state, instances):
             return super().unroll(instances, state, start, stop)
-        learner, rate = cast("Fused", self.learner), cast("LearnedRate", self.rate)
+        learner, rate, table = cast("Fused", self.learner), cast("LearnedRate", self.rate), instances.table
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
         sizes = learner.mlp.sizes
@@ -62,15 +62,30 @@ class FusedLoop(InnerLoop):
             _pointers(info),
             ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
             *(_integers(sizes), len(sizes), len(state.params), *order.shape),
-            *(instances.table.data_ptr(), order.data_ptr()),
+            *(table.data_ptr(), order.data_ptr()),
         )
         return after, info
 
-    def _fuses(self, state: InnerState, instances: Instances) -> bool:
+    @property
+    def holds(self) -> bool:
+        """Whether the C++ function is of such a learner, rate, direction and monitor."""
         return (
             (type(self.learner), type(self.rate), type(self.monitor)) == (Fused, LearnedRate, Monitor)
             and type(self.direction) in _DIRECTIONS
             and set(cast("LearnedRate", self.rate).meta_optimizer.inputs) <= set(INPUTS)
+        )
+
+    def _fits(self, state: InnerState, instances: Instances) -> bool:
+        """Whether it can read these numbers; what has another shape is left to PyTorch to refuse."""
+        learner, rate = cast("Fused", self.learner), cast("LearnedRate", self.rate)
+        sizes = [(state.params, learner.num_params), (state.rate.theta, rate.meta_optimizer.num_theta)]
+        sizes.append((instances.table, learner.mlp.sizes[0] + learner.mlp.sizes[-1]))
+        if isinstance(self.direction, LayerRates):
+            network = self.direction.network(self.direction.hidden)
+            sizes.append((state.direction.theta, network.num_theta))
+        return (
+            all(each.shape[1] == width for each, width in sizes)
+            and instances.table.is_contiguous()
             and all(map(_fits, (instances.table, *leaves(state))))
         )
 

@@ -83,9 +83,13 @@ def test_torchrun_gives_the_theta_of_one_process(nodes, tmp_path):
         )
         for node in range(nodes)
     ]
-    for one in each:
-        _, told = one.communicate(timeout=300)
-        assert one.returncode == 0, told
+    try:
+        for one in each:
+            _, told = one.communicate(timeout=300)
+            assert one.returncode == 0, told
+    finally:
+        for one in each:
+            one.kill()
     alone = meta_train(
         MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=3),
         progress=False,

@@ -9,10 +9,11 @@ from metalearn_lib.directions import Adam, AdamW, Gradient, Momentum, Nesterov
 from metalearn_lib.fused import fuse
 from metalearn_lib.fused_loop import FusedLoop
 from metalearn_lib.gradient_estimators import theta_of, with_theta
-from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learned_directions import LayerRates, LearnedMomentum, layer_sizes
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_optimizers import ALL_INPUTS, INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.meta_train import MetaTrainConfig
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates import Constant
 from metalearn_lib.tasks import GaussianMixture
@@ -110,6 +111,7 @@ def test_log_scales_and_logarithms_stop_at_the_same_limits(push, calls):
         (expected, told), (after, info) = (
             loop.unroll(instances, with_theta(state, theta)) for loop in (plain, ours)
         )
+    assert len(calls) == 1
     assert (expected.rate.log_scale.abs() == 20).all()
     assert (expected.direction.log_scale.abs() == 7).all()
     for one, other in zip(leaves((after, info)), leaves((expected, told)), strict=True):
@@ -134,6 +136,7 @@ def test_a_run_that_diverges_reads_as_in_the_loop_and_its_neighbours_stay_as_the
     (expected, told), (after, info) = (loop.unroll(instances, broken) for loop in (plain, ours))
     for one, other in zip(leaves((after, info)), leaves((expected, told)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert len(calls) == 2
     assert not info.loss[3].isfinite().any()
     others = torch.arange(len(params)) != 3
     for one, other in zip(leaves(after), leaves(healthy), strict=True):
@@ -146,6 +149,7 @@ def test_a_task_does_not_depend_on_its_neighbours(calls):
     alone, _ = ours.unroll(
         instances.take(torch.tensor([2])), type(state)(*(_third(branch) for branch in state))
     )
+    assert len(calls) == 2
     assert all(torch.equal(one[2:3], other) for one, other in zip(leaves(whole), leaves(alone), strict=True))
 
 
@@ -191,6 +195,41 @@ def test_what_is_differentiated_or_is_float64_is_the_loops_own(calls):
     )
     assert all(map(torch.equal, *(leaves(loop.unroll(double)) for loop in (plain, ours))))
     assert not calls
+
+
+def test_a_theta_of_another_network_is_refused_as_in_the_loop(calls):
+    instances, state, _, ours = problem(learned())
+    with pytest.raises(ValueError, match=r"theta has 7 weights and this meta-optimizer has"):
+        ours.unroll(instances, with_theta(state, state.rate.theta[:, :7]))
+    assert not calls
+
+
+def test_points_that_lie_otherwise_in_memory_are_read_all_the_same():
+    instances, state, plain, ours = problem(learned())
+    turned = instances._replace(table=instances.table.T.contiguous().T)
+    for one, other in zip(*(leaves(each.unroll(turned, state)) for each in (ours, plain)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "held"),
+    [
+        ({}, FusedLoop, True),
+        ({"direction": "adam"}, FusedLoop, True),
+        ({"learned_direction": "layer_rates"}, FusedLoop, True),
+        ({"vary_setup": True, "families": ("home", "scale")}, FusedLoop, True),
+        ({"learned_direction": "momentum"}, CompiledLoop, False),
+        ({"inputs": ALL_INPUTS}, CompiledLoop, False),
+        ({"controller": "schedule"}, CompiledLoop, False),
+        ({"controller": "schedule", "vary_setup": True}, FusedLoop, False),
+        ({"compile_step": False}, InnerLoop, False),
+    ],
+)
+def test_meta_training_takes_the_fastest_loop_that_there_is(settings, kind, held):
+    config = MetaTrainConfig(**{"compile_step": True, "num_tasks": 2} | settings)
+    loop = config.problem(0, config.set_up(0, 0, config.generator(0, 1))).loop
+    assert type(loop) is kind
+    assert getattr(loop, "holds", False) == held
 
 
 def test_no_steps_are_refused_as_in_the_loop():

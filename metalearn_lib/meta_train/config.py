@@ -311,7 +311,14 @@ class MetaTrainConfig:
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
         fast = fuse(learner) if self.compile_step else learner
         untrained = torch.zeros_like(self.init_theta())
-        loop = self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, self._kind)
+
+        def made(kind: type[InnerLoop]) -> InnerLoop:
+            return self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, kind)
+
+        loop = made(FusedLoop if self.compile_step else InnerLoop)
+        one_shape = not self.vary_setup and self._plain == self.families
+        if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
+            loop = made(CompiledLoop)  # for many shapes not: torch.compile takes tens of seconds over each
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)
@@ -329,20 +336,6 @@ class MetaTrainConfig:
         theirs = {name: tuple(value) if isinstance(value, list) else value for name, value in other.items()}
         names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
         return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
-
-    @property
-    def _kind(self) -> type[InnerLoop]:
-        """The fastest inner loop that there is for what is trained."""
-        if not self.compile_step:
-            return InnerLoop
-        if (
-            self.controller == "network"
-            and self.learned_direction != "momentum"
-            and "alignment" not in (self.inputs or ())
-        ):
-            return FusedLoop
-        one_shape = not self.vary_setup and self._plain == self.families
-        return CompiledLoop if one_shape else InnerLoop  # torch.compile takes tens of seconds over each shape
 
     def _horizons(self) -> list[int]:
         factors = _HORIZON_FACTORS if self.vary_setup or self.vary_horizon else (1.0,)
