@@ -22,17 +22,18 @@ import torch
 from torch import nn
 
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Adam
-from metalearn_lib.fused import fuse
-from metalearn_lib.fused_loop import FusedLoop
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.fused.learner import fuse
+from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
-from metalearn_lib.learned_directions import LayerRates, layer_sizes
-from metalearn_lib.learners import MLP, Learner, ModuleLearner
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.learners import MLP, Learner, ModuleLearner, layer_sizes
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, read_log
-from metalearn_lib.rates import Constant
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 SIZES, BATCH, CHUNK = (16, 32, 32, 4), 128, 32

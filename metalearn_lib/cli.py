@@ -132,7 +132,7 @@ def _registered(name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
 def _run_train(arguments: argparse.Namespace) -> int:
     import torch
 
-    from metalearn_lib.meta_optimizers import load_theta, save_theta
+    from metalearn_lib.cards import load_theta, save_theta
     from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
     try:
@@ -213,8 +213,7 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate, shifted_cell
-    from metalearn_lib.evaluate.contestants import LEARNED, RIVALS
-    from metalearn_lib.evaluate.entrants import entrant
+    from metalearn_lib.evaluate.contestants import LEARNED, contestant, rivals
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
@@ -223,14 +222,14 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
     if arguments.list:
         for name, shift in SHIFTS.items():
             print(f"{name:<18} {shift.unit}; {shift.identity:g} changes nothing")
-        print(f"\nrivals: {', '.join([*RIVALS, 'sgd-layers', *LEARNED])}")
+        print(f"\nrivals: {', '.join([*rivals(), *LEARNED])}")
         return 0
     try:
         severity = arguments.severity
         if severity is None:
             severity = SHIFTS[arguments.shift].identity if arguments.shift in SHIFTS else 0.0
         cell = replace(shifted_cell(arguments.shift, severity), delta=arguments.delta)
-        methods = dict(entrant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
+        methods = dict(contestant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
         out = Path(arguments.out or f"evaluate-{arguments.shift}-{severity:g}.parquet")
         seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
         table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)

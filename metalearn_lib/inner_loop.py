@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Direction, Gradient
+from metalearn_lib.directions.base import Direction
+from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.monitor import Monitor, MonitorState
-from metalearn_lib.rates import Rate
-from metalearn_lib.tasks import TaskFamily
+from metalearn_lib.rates.base import Rate
+from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.trees import put, stack
 from metalearn_lib.types import Info, Seeds
 

@@ -10,6 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import torch
@@ -196,3 +197,20 @@ class ModuleLearner(Learner):
             name: piece.view(shape) for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
         return functional_call(self.module, named, (x,))
+
+
+def layer_sizes(learner: Learner) -> tuple[int, ...]:
+    """How many weights each layer of a network has, in their order; a module's layers are its innermost modules.
+
+    Raises:
+        ValueError: for a learner whose layers are not known.
+    """
+    mlp = getattr(learner, "mlp", learner)
+    if isinstance(mlp, MLP):
+        return tuple((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(mlp.sizes))
+    if isinstance(mlp, ModuleLearner):
+        owners = groupby(mlp.shapes.items(), key=lambda each: each[0].rpartition(".")[0])
+        return tuple(sum(shape.numel() for _, shape in tensors) for _, tensors in owners)
+    raise ValueError(
+        f"{type(learner).__name__} does not say what its layers are; use an MLP or a ModuleLearner."
+    )

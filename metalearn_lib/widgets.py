@@ -13,13 +13,15 @@ import ipywidgets
 import torch
 
 from metalearn_lib import plots
+from metalearn_lib.cards import load_theta
 from metalearn_lib.cores import one_thread
 from metalearn_lib.evaluate import Cell
 from metalearn_lib.inner_loop import CHUNK, InnerLoop
 from metalearn_lib.learners import Batch
-from metalearn_lib.meta_optimizers import LearnedRate, load_theta
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.shifts import SHIFTS, make_shift
-from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.trees import stack, take
 from metalearn_lib.types import Info, Seeds
 

@@ -5,7 +5,7 @@ import torch
 
 from metalearn_lib.inner_loop import Instances, draw_instances
 from metalearn_lib.learners import MLP
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 torch.set_num_threads(1)

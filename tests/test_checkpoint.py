@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_left_alone(how, tmp_path):
 
 
 def test_a_saved_theta_is_no_checkpoint(tmp_path):
-    from metalearn_lib.meta_optimizers import save_theta
+    from metalearn_lib.cards import save_theta
 
     save_theta(tmp_path / "theta", torch.zeros(3), {})
     with pytest.raises(CheckpointError, match="theta is no checkpoint of meta-training"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from metalearn_lib import cli
-from metalearn_lib.meta_optimizers import load_theta
+from metalearn_lib.cards import load_theta
 from metalearn_lib.meta_train import MetaTrainConfig
 
 TINY = ["--num-tasks", "2", "--horizon", "4", "--batch-size", "16", "--outer-steps", "2", "--workers", "1"]

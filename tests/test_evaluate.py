@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 
-from metalearn_lib.directions import Gradient
+from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate import (
     UNITS,
     Cell,
@@ -23,10 +23,10 @@ from metalearn_lib.evaluate import (
     tune,
 )
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import MetaOptimizer
-from metalearn_lib.rates import Constant
+from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.statistics import Interval, headroom_captured, log_ratios, restricted_speedup, verdict
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 FAMILY = GaussianMixture(num_points=96, num_test=64)

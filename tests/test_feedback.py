@@ -4,9 +4,9 @@ import torch
 
 from metalearn_lib.evaluate import Cell, by_cell, evaluate
 from metalearn_lib.evaluate.feedback import LINKS, chain, fit_surrogate, watch
-from metalearn_lib.meta_optimizers import MetaOptimizer
-from metalearn_lib.rates import Polyak
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.polyak import Polyak
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 CELL = Cell("tiny", GaussianMixture(num_points=96, num_test=64), hidden=(8,), batch_size=32, horizon=24)

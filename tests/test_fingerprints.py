@@ -4,12 +4,12 @@ from functools import partial
 import pytest
 import torch
 
-from metalearn_lib.directions import Adam
+from metalearn_lib.directions.adam import Adam
 from metalearn_lib.evaluate import Cell, Method
 from metalearn_lib.fingerprints import _code, code_fingerprint, fingerprint
-from metalearn_lib.rates import Constant
-from metalearn_lib.shifts import Scale
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.shifts.scale import Scale
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 CELL = Cell("b", Scale(GaussianMixture(), 4.0))

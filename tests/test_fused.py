@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from metalearn_lib import fused
-from metalearn_lib.fused import Fused, fuse
+from metalearn_lib.fused.learner import Fused, fuse
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learners import MLP, Batch
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")

@@ -5,18 +5,24 @@ import pytest
 import torch
 
 from metalearn_lib import fused, fused_loop
-from metalearn_lib.directions import Adam, AdamW, Gradient, Momentum, Nesterov
-from metalearn_lib.fused import fuse
-from metalearn_lib.fused_loop import FusedLoop
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.adamw import AdamW
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.directions.learned_momentum import LearnedMomentum
+from metalearn_lib.directions.momentum import Momentum
+from metalearn_lib.directions.nesterov import Nesterov
+from metalearn_lib.fused.learner import fuse
+from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
-from metalearn_lib.learned_directions import LayerRates, LearnedMomentum, layer_sizes
-from metalearn_lib.learners import MLP
-from metalearn_lib.meta_optimizers import ALL_INPUTS, INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.learners import MLP, layer_sizes
+from metalearn_lib.meta_optimizer import ALL_INPUTS, INPUTS, MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig
 from metalearn_lib.monitor import Monitor
-from metalearn_lib.rates import Constant
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.trees import leaves, twice
 from metalearn_lib.types import Seeds
 

@@ -17,7 +17,8 @@ from metalearn_lib.gradient_estimators import (
 )
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
 from metalearn_lib.learners import MLP, Batch, Learner
-from metalearn_lib.meta_optimizers import LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, take
 from metalearn_lib.types import Info, Seeds
 

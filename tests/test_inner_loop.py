@@ -5,12 +5,16 @@ import math
 import pytest
 import torch
 
-from metalearn_lib.directions import DIRECTIONS, Adam, Gradient, Momentum
+from metalearn_lib.cards import DIRECTIONS
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, _compiled_step, draw_instances
 from metalearn_lib.learners import Batch
-from metalearn_lib.meta_optimizers import ALL_INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizer import ALL_INPUTS, MetaOptimizer
 from metalearn_lib.monitor import LOG_LIMIT, Monitor
-from metalearn_lib.rates import Constant
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import take
 from metalearn_lib.types import Seeds
 

@@ -9,26 +9,23 @@ import torch
 from torch import nn
 
 from metalearn_lib import cli
-from metalearn_lib.directions import Gradient, Momentum
+from metalearn_lib.cards import LEARNED_DIRECTIONS, rule_of, save_theta
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.layer_factors import LayerFactors
+from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.directions.learned import split_theta
+from metalearn_lib.directions.learned_momentum import LearnedMomentum
+from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import Cell, Tune, by_cell, constant, evaluate
 from metalearn_lib.evaluate.entrants import LearnBoth, TuneLayers, entrant
-from metalearn_lib.fused import fuse
+from metalearn_lib.fused.learner import fuse
 from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
-from metalearn_lib.learned_directions import (
-    LEARNED_DIRECTIONS,
-    LayerFactors,
-    LayerRates,
-    LearnedMomentum,
-    layer_sizes,
-    rule_of,
-    split_theta,
-)
-from metalearn_lib.learners import MLP, Learner, ModuleLearner
-from metalearn_lib.meta_optimizers import LearnedRate, save_theta
+from metalearn_lib.learners import MLP, Learner, ModuleLearner, layer_sizes
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, validation_loss
 from metalearn_lib.monitor import bounded_log
-from metalearn_lib.rates import Constant
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.types import Seeds
 
 EACH = pytest.mark.parametrize("kind", LEARNED_DIRECTIONS.values(), ids=LEARNED_DIRECTIONS)

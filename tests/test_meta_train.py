@@ -6,23 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from metalearn_lib.meta_train.families__UNKNOWN import FAMILIES, STRUCTURES
 
+from metalearn_lib.cards import load_theta, load_thetas, rate_of, save_theta, shipped
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import (
-    INPUTS,
-    LearnedRate,
-    LearnedSchedule,
-    MetaOptimizer,
-    load_theta,
-    load_thetas,
-    rate_of,
-    save_theta,
-    shipped,
-)
+from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
-from metalearn_lib.meta_train.families import FAMILIES, STRUCTURES, RandomFamily
-from metalearn_lib.shifts import Embedding, RandomShift
-from metalearn_lib.tasks import GaussianMixture, Moons
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.rates.learned_schedule import LearnedSchedule
+from metalearn_lib.shifts.embedding import Embedding
+from metalearn_lib.shifts.random_family import RandomFamily, RandomShift
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
+from metalearn_lib.tasks.moons import Moons
 from metalearn_lib.types import Seeds
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)

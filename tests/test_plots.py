@@ -12,9 +12,9 @@ import torch
 
 from metalearn_lib import plots, widgets
 from metalearn_lib.evaluate import ORACLE, CellResult, Outcome
-from metalearn_lib.meta_optimizers import MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.statistics import Interval
-from metalearn_lib.tasks import GaussianMixture
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Info, Seeds
 
 mpl.use("Agg")

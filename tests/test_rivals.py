@@ -12,20 +12,23 @@ import torch
 from torch import nn
 
 from metalearn_lib import packaged
-from metalearn_lib.directions import (
-    Adam,
-    AdamW,
-    Clipped,
-    Gradient,
-    Momentum,
-    Nesterov,
-    Normalised,
-    RMSProp,
-)
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.adamw import AdamW
+from metalearn_lib.directions.clipped import Clipped
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.momentum import Momentum
+from metalearn_lib.directions.nesterov import Nesterov
+from metalearn_lib.directions.normalised import Normalised
+from metalearn_lib.directions.rmsprop import RMSProp
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.learners import MLP, Batch
-from metalearn_lib.meta_optimizers import LearnedSchedule
-from metalearn_lib.rates import Constant, Cosine, Hypergradient, Polyak, Schedule, StepDecay
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.cosine import Cosine
+from metalearn_lib.rates.hypergradient import Hypergradient
+from metalearn_lib.rates.learned_schedule import LearnedSchedule
+from metalearn_lib.rates.polyak import Polyak
+from metalearn_lib.rates.schedule import Schedule
+from metalearn_lib.rates.step_decay import StepDecay
 from metalearn_lib.trees import leaves, take
 
 TASKS, STEPS = 3, 12

@@ -1,8 +1,15 @@
 import pytest
 import torch
 
-from metalearn_lib.shifts import SHIFTS, RandomShift, Standardised, make_shift
-from metalearn_lib.tasks import BreastCancer, Digits, GaussianMixture, Moons, Spirals, Wine
+from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts.random_family import RandomShift
+from metalearn_lib.shifts.standardised import Standardised
+from metalearn_lib.tasks.breast_cancer import BreastCancer
+from metalearn_lib.tasks.digits import Digits
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
+from metalearn_lib.tasks.moons import Moons
+from metalearn_lib.tasks.spirals import Spirals
+from metalearn_lib.tasks.wine import Wine
 from metalearn_lib.types import Seeds
 
 
@@ -161,7 +168,7 @@ def test_a_natural_split_is_of_the_rows_above_the_divide(family, column):
 
 
 def test_turned_families_are_turned_every_way_and_mirrored_half_the_time():
-    from metalearn_lib.tasks import _random_turn
+    from metalearn_lib.tasks__UNKNOWN import _random_turn
 
     turns = torch.stack([_random_turn(torch.Generator().manual_seed(seed)) for seed in range(400)])
     assert torch.linalg.det(turns).mean().abs() < 0.15

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from metalearn_lib.evaluate import set_target
-from metalearn_lib.tasks import Digits, GaussianMixture
+from metalearn_lib.tasks.digits import Digits
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
 from metalearn_lib.web.experiment import GRID, SHOWN, Experiment, Record, Replay, instance, programs

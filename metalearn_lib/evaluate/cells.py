@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metalearn_lib.fused import fuse
+from metalearn_lib.fused.learner import fuse
 from metalearn_lib.inner_loop import Instances, draw_instances
 from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.shifts import make_shift
-from metalearn_lib.tasks import Digits, GaussianMixture, TaskFamily
+from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.tasks.digits import Digits
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 

@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metalearn_lib.cards import rule_of
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Gradient
+from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.methods import Method, Recipe
 from metalearn_lib.evaluate.threshold import set_target
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import rate_of
 from metalearn_lib.monitor import bounded_log
-from metalearn_lib.rates import Constant, Rate, Schedule
+from metalearn_lib.rates.base import Rate
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.schedule import Schedule
 from metalearn_lib.types import Info, Seeds
 
 LINKS = (
@@ -67,7 +69,7 @@ def chain(
     typical = places[0][1].num_steps // 4  # the cap is eight times the reference's time
     others = torch.arange(num_scored) % len(seeds)
     for theta in thetas:
-        rate = rate_of(dict(card), theta, base_lr)
+        _, rate = rule_of(card["config"], theta, base_lr)
         on_a, on_b = (InnerLoop(learner, rate).unroll(drawn)[1].lr.log() for learner, drawn in places)
         rates = (
             Constant(float(on_a[:, :typical].mean().exp())),

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from metalearn_lib.directions import Direction
+from metalearn_lib.directions.base import Direction
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.tuning import search
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizers import rate_of
-from metalearn_lib.rates import Constant, Rate
+from metalearn_lib.rates.base import Rate
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.rates.learned_schedule import LearnedSchedule
 from metalearn_lib.types import Seeds
 
 
@@ -51,7 +53,7 @@ class Method(Recipe):
         return self
 
     def loop(self, cell: Cell) -> InnerLoop:
-        return InnerLoop(cell.learner, self.rate, self.direction)
+        return InnerLoop(cell.learner, self.rate, self.direction.of(cell.learner))
 
 
 @dataclass(frozen=True)
@@ -114,17 +116,15 @@ class Learn(Recipe):
     """A learned rate on a direction, frozen; its base rate is the constant rate that was tuned for that direction.
 
     Args:
-        direction: what the rate scales.
-        theta: meta-parameters `(theta,)`.
+        direction: what the rate scales, perhaps itself learned.
+        rate: the rate; its own `base_lr` is put aside.
         base: how the base rate was tuned.
-        config: settings of its meta-training that say what theta is; see `rate_of`.
         base_lr_factor: a factor on the base rate, to set it wrong.
     """
 
     direction: Direction
-    theta: Tensor
+    rate: LearnedRate | LearnedSchedule
     base: Tune
-    config: Mapping[str, Any] = field(default_factory=lambda: {"hidden": 16})
     base_lr_factor: float = 1.0
 
     @property
@@ -136,4 +136,8 @@ class Learn(Recipe):
 
     def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
         base_lr = numbers["lr"] * self.base_lr_factor * cell.base_lr_factor
-        return Method(self.direction, rate_of({"config": self.config}, self.theta, base_lr))
+        return Method(self.direction, replace(self.rate, base_lr=base_lr))
+
+    def untrained(self) -> Learn:
+        """The same with meta-parameters that say nothing: its base rate."""
+        return replace(self, rate=replace(self.rate, theta=torch.zeros_like(self.rate.theta)))

@@ -15,14 +15,16 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from metalearn_lib import tasks
-from metalearn_lib.directions import Gradient
+from metalearn_lib.cards import load_thetas
+from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import Cell, home_cell
 from metalearn_lib.evaluate.contest import CellResult, Methods, by_cell, evaluate
-from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant
+from metalearn_lib.evaluate.contestants import LEARNED, contestant, rival
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
-from metalearn_lib.meta_optimizers import MetaOptimizer, load_thetas
-from metalearn_lib.shifts import Standardised, make_shift
+from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.shifts import make_shift
+from metalearn_lib.shifts.standardised import Standardised
 from metalearn_lib.statistics import (
     EQUIVALENCE,
     Interval,
@@ -33,19 +35,11 @@ from metalearn_lib.statistics import (
     pool_speedups,
     restricted_speedup,
 )
+from metalearn_lib.tasks import TASKS
+from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.types import Seeds
 
 PREREGISTRATION = Path(__file__).with_name("preregistration.toml")
-
-FAMILIES: dict[str, tasks.TaskFamily] = {
-    "mixture": tasks.GaussianMixture(),
-    "moons": tasks.Moons(),
-    "spirals": tasks.Spirals(),
-    "digits": tasks.Digits(),
-    "breast_cancer": tasks.BreastCancer(),
-    "wine": tasks.Wine(),
-}
-"""Task families that a registration may name; `mixture` is task A's."""
 
 LEVEL = 0.025
 MAP = "map"
@@ -204,9 +198,10 @@ def make_cell(facts: Mapping[str, Any]) -> Cell:
         name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
     }
     name, family = setting.pop("name"), setting.pop("family", "mixture")
-    if family not in FAMILIES:
-        raise ValueError(f"cell {name!r}: family {family!r} is unknown; use one of {', '.join(FAMILIES)}.")
-    made = FAMILIES[family]
+    try:
+        made: TaskFamily = TASKS.find(family)()
+    except ValueError as fault:
+        raise ValueError(f"cell {name!r}: {fault}") from fault
     if "shift" in setting:
         made = make_shift(setting.pop("shift"), made, setting.pop("severity"))
     if setting.pop("standardised", False):
@@ -391,8 +386,8 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
     }
     untrained = Learn(
         Gradient(),
-        MetaOptimizer().init_theta(torch.Generator().manual_seed(0)),
-        Tune(RIVALS["sgd"][1], home_cell()),
+        LearnedRate(1.0, MetaOptimizer().init_theta(torch.Generator().manual_seed(0))),
+        Tune(rival(Gradient), home_cell()),
     )
     left_out = {shift: named(f"meta:sgd_without_{shift}")[1] for shift in GEOMETRIC}
 

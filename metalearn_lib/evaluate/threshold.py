@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Adam
+from metalearn_lib.directions.adam import Adam
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.inner_loop import CHUNK, InnerLoop, Instances
-from metalearn_lib.rates import Constant
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.trees import take
 from metalearn_lib.types import Seeds
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Direction
+from metalearn_lib.directions.base import Direction
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.threshold import set_target, steps_to_threshold
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.rates import Constant
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.types import Seeds
 
 _COARSE, _FINE = 0.5, 0.25  # decades between rates of the tuning grid

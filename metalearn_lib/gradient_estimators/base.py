@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from metalearn_lib.directions.learned import LearnedDirectionState, split_theta
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
-from metalearn_lib.learned_directions import LearnedDirectionState, split_theta
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.types import Info
 

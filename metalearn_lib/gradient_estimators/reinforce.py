@@ -18,9 +18,9 @@ from metalearn_lib.gradient_estimators.base import (
     with_theta,
 )
 from metalearn_lib.inner_loop import InnerState, Instances
-from metalearn_lib.meta_optimizers import LearnedRate, LearnedRateState
 from metalearn_lib.monitor import Observation
-from metalearn_lib.rates import Rate
+from metalearn_lib.rates.base import Rate
+from metalearn_lib.rates.learned import LearnedRate, LearnedRateState
 from metalearn_lib.trees import stack
 from metalearn_lib.types import Info
 

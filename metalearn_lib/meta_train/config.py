@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from metalearn_lib.directions import DIRECTIONS
-from metalearn_lib.fused import fuse
-from metalearn_lib.fused_loop import FusedLoop
+from metalearn_lib.cards import learned_directions, learned_on, rule_of
+from metalearn_lib.fused.learner import fuse
+from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import (
     AntitheticES,
     Backpropagation,
@@ -21,15 +21,12 @@ from metalearn_lib.gradient_estimators import (
 )
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
-from metalearn_lib.learned_directions import LEARNED_DIRECTIONS, rule_of
 from metalearn_lib.learners import MLP, Learner
-from metalearn_lib.meta_optimizers import INPUTS, MetaOptimizer
-from metalearn_lib.meta_train.families import STRUCTURES, RandomFamily
-from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
+from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
+from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
-
-BASE_LR = {"sgd": 1.0, "momentum": 10**-0.75, "adam": 10**-1.25}
-"""Where each direction's base rates are centred: the constant rate tuned on task A."""
 
 CONTROLLERS = ("network", "schedule")
 ESTIMATORS = ("es", "pes", "backprop", "reinforce")
@@ -62,13 +59,12 @@ class MetaTrainConfig:
     one outer step to the next, a chunk keeps its set-up for good.
 
     Args:
-        direction: which direction's rate is learned, a name in `DIRECTIONS`; `"all"` gives chunks in turn to
+        direction: which direction's rate is learned, a name in `cards.learned_on`; `"all"` gives chunks in turn to
             each.
-        base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A, see
-            `BASE_LR`.
+        base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A.
         base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
-        families: what tasks are drawn from with equal chances, names in `FAMILIES`; or in `STRUCTURES`, of which a
-            whole chunk is drawn.
+        families: what tasks are drawn from with equal chances, names in `shifts.random_family.families`; where one has
+            another shape than task A, a whole chunk is of it.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         vary_horizon: whether they differ in horizon alone.
         estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
@@ -85,8 +81,8 @@ class MetaTrainConfig:
         hidden: units of the meta-optimizer.
         inputs: what the meta-optimizer sees, names of `ALL_INPUTS`; `None` is those of `INPUTS`.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
-        learned_direction: what is learned beside the rate, a name in `LEARNED_DIRECTIONS`, in the place of the plain
-            gradient; `None` is nothing.
+        learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
+            plain gradient; `None` is nothing.
         compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function. Where a momentum is
             learned, or something seen beside `INPUTS`, only the gradient does, and where all chunks are of one shape
             torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, which a long
@@ -134,10 +130,10 @@ class MetaTrainConfig:
                 "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use es, "
                 "pes or backprop."
             )
-        if self.learned_direction not in (None, *LEARNED_DIRECTIONS):
+        if self.learned_direction not in (None, *learned_directions()):
             raise ValueError(
                 f"learned_direction={self.learned_direction!r} is unknown; use one of "
-                f"{', '.join(LEARNED_DIRECTIONS)}, or None."
+                f"{', '.join(learned_directions())}, or None."
             )
         if self.learned_direction and (self.direction != "sgd" or self.estimator == "reinforce"):
             raise ValueError(
@@ -145,9 +141,9 @@ class MetaTrainConfig:
                 f"with; use direction='sgd' and not {self.direction!r}, and es, pes or backprop and not "
                 f"{self.estimator}."
             )
-        if self.direction not in (*DIRECTIONS, "all"):
+        if self.direction not in (*learned_on(), "all"):
             raise ValueError(
-                f"direction={self.direction!r} is unknown; use one of {', '.join(DIRECTIONS)}, all."
+                f"direction={self.direction!r} is unknown; use one of {', '.join(learned_on())}, all."
             )
         if self.direction == "all" and self.base_lr is not None:
             raise ValueError(
@@ -196,8 +192,7 @@ class MetaTrainConfig:
                 f"num_tasks={self.num_tasks} leave numbers for no more meta-seeds."
             )
         MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)  # refuses unknown inputs
-        if self._plain or not self.families:
-            RandomFamily(GaussianMixture(), self._plain)  # refuses unknown families
+        random_family(GaussianMixture(), self.families)  # refuses unknown families
 
     @property
     def shapes(self) -> list[tuple[float, TaskFamily]]:
@@ -205,20 +200,21 @@ class MetaTrainConfig:
         middle of their range.
         """
         home, share = GaussianMixture(), 1 / len(self.families)
-        made = [(share, STRUCTURES[name](home, 0.5)) for name in self.families if name in STRUCTURES]
+        structures = [kind_of(name) for name in self.families if name not in self._plain]
+        made: list[tuple[float, TaskFamily]] = [(share, kind.drawn(home, 0.5)) for kind in structures if kind]
         if self._plain:
-            plain = home if self._plain == ("home",) else RandomFamily(home, self._plain)
+            plain = home if self._plain == (HOME,) else random_family(home, self._plain)
             made.insert(0, (share * len(self._plain), plain))
         return made
 
     @property
     def _plain(self) -> tuple[str, ...]:
         """The families that leave the shape of a task as it is."""
-        return tuple(name for name in self.families if name not in STRUCTURES)
+        return tuple(name for name in self.families if not reshapes(kind_of(name)))
 
     @property
     def directions(self) -> tuple[str, ...]:
-        return tuple(DIRECTIONS) if self.direction == "all" else (self.direction,)
+        return tuple(learned_on()) if self.direction == "all" else (self.direction,)
 
     @property
     def chunks(self) -> list[int]:
@@ -227,7 +223,9 @@ class MetaTrainConfig:
 
     def centre(self, direction: str) -> float:
         """The centre of a direction's base rates."""
-        return BASE_LR[direction] if self.base_lr is None else self.base_lr
+        centre = learned_on()[direction].base_lr if self.base_lr is None else self.base_lr
+        assert centre is not None
+        return centre
 
     @property
     def meta_optimizer(self) -> MetaOptimizer:
@@ -262,7 +260,7 @@ class MetaTrainConfig:
         theta = torch.zeros(3) if self.controller == "schedule" else self.meta_optimizer.init_theta(generator)
         if self.learned_direction is None:
             return theta
-        own = LEARNED_DIRECTIONS[self.learned_direction].network(self.hidden)
+        own = learned_directions()[self.learned_direction].network(self.hidden)
         return torch.cat([theta, own.init_theta(generator)])
 
     def generator(self, outer_step: int, chunk: int) -> Generator:
@@ -293,8 +291,9 @@ class MetaTrainConfig:
         if len(self._plain) < len(self.families):
             place, severity = torch.rand(2, generator=generator).tolist()
             name = self.families[int(place * len(self.families))]
-            if name in STRUCTURES:
-                set_up = set_up._replace(family=STRUCTURES[name](GaussianMixture(), severity))
+            kind = kind_of(name)
+            if kind is not None and reshapes(kind):
+                set_up = set_up._replace(family=kind.drawn(GaussianMixture(), severity))
         return set_up
 
     def problem(self, chunk: int, set_up: SetUp) -> Problem:

@@ -20,15 +20,20 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from metalearn_lib.directions import Adam, Direction, Gradient, Momentum
+from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.base import Direction
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import REFERENCE_CADENCE, REFERENCE_RATES, Cell, draw_line
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
-from metalearn_lib.learned_directions import rule_of
 from metalearn_lib.learners import Batch, Learner
-from metalearn_lib.meta_optimizers import LearnedRate, load_theta
-from metalearn_lib.rates import Constant
-from metalearn_lib.shifts import SHIFTS, LabelNoise, make_shift
-from metalearn_lib.tasks import GaussianMixture, TaskFamily
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts.label_noise import LabelNoise
+from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 from metalearn_lib.web.generator import Program
 

@@ -1,6 +1,6 @@
-// `InnerLoop.unroll` at the learned rate: what inner_loop.py, monitor.py, meta_optimizers.py and directions.py say in
+// `InnerLoop.unroll` at the learned rate: what inner_loop.py, monitor.py, meta_optimizer.py and directions/ say in
 // PyTorch, with the steps of a task one after another, so that its points and weights stay in the core's nearest caches.
-#include "fused.cpp"
+#include "gradient.cpp"
 
 constexpr float LOG_LIMIT = 30.0f, LOG_SCALE_LIMIT = 20.0f;
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
-import subprocess
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -16,19 +12,21 @@ import torch
 from torch import Tensor
 
 from metalearn_lib.cores import one_thread
-from metalearn_lib.directions import Adam, Direction, Gradient, Momentum
-from metalearn_lib.files import atomic_path
-from metalearn_lib.fingerprints import fingerprint
-from metalearn_lib.fused import _FLAGS, Fused, _cached, _fits
-from metalearn_lib.fused import _library as _gradient
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.base import Direction
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.directions.momentum import Momentum
+from metalearn_lib.fused.compile import compiled
+from metalearn_lib.fused.learner import Fused, fits
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
-from metalearn_lib.learned_directions import LayerRates
-from metalearn_lib.meta_optimizers import _MEMORY_DECAYS, INPUTS, LearnedRate, MetaOptimizer
+from metalearn_lib.meta_optimizer import INPUTS, MEMORY_DECAYS, MetaOptimizer
 from metalearn_lib.monitor import Monitor
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
-_SOURCE = Path(__file__).with_suffix(".cpp")
+_SOURCE = Path(__file__).with_name("loop.cpp")
 _DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates)
 """As `Direction` in fused_loop.cpp."""
 
@@ -47,8 +45,8 @@ class FusedLoop(InnerLoop):
     def unroll(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> tuple[InnerState, Info]:
-        order, compiled = instances.order[:, start:stop].contiguous(), _library()
-        if compiled is None or not order.numel() or not self.holds:
+        order, library = instances.order[:, start:stop].contiguous(), _library()
+        if library is None or not order.numel() or not self.holds:
             return super().unroll(instances, state, start, stop)
         state = self.init(instances.params) if state is None else state
         if not self._fits(state, instances):
@@ -57,7 +55,7 @@ class FusedLoop(InnerLoop):
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
         sizes = learner.mlp.sizes
-        compiled.unroll(
+        library.unroll(
             _pointers(leaves((after.params, after.rate, after.monitor, after.direction))),
             _pointers(info),
             ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
@@ -86,7 +84,7 @@ class FusedLoop(InnerLoop):
         return (
             all(each.shape[1] == width for each, width in sizes)
             and instances.table.is_contiguous()
-            and all(map(_fits, (instances.table, *leaves(state))))
+            and all(map(fits, (instances.table, *leaves(state))))
         )
 
 
@@ -137,9 +135,9 @@ def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction)
 @cache
 def _network(meta_optimizer: MetaOptimizer) -> _Network:
     places = [INPUTS.index(name) for name in meta_optimizer.inputs]
-    lists = *meta_optimizer.scaling.tolist(), _MEMORY_DECAYS
+    lists = *meta_optimizer.scaling.tolist(), MEMORY_DECAYS
     return _Network(
-        *(meta_optimizer.hidden, len(places), len(_MEMORY_DECAYS), meta_optimizer.num_theta),
+        *(meta_optimizer.hidden, len(places), len(MEMORY_DECAYS), meta_optimizer.num_theta),
         _integers(places),
         *((ctypes.c_float * len(each))(*each) for each in lists),
         meta_optimizer.bound,
@@ -157,22 +155,9 @@ def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled unroll, made beside the gradient's library and where that can be made."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None or _gradient() is None:
-        return None
-    gradient = _cached(compiler)
-    own = fingerprint(gradient.name, _SOURCE.read_text(encoding="utf-8"))
-    made = gradient.with_name(f"fused-loop-{own}.so")
-    try:
-        if not made.exists():
-            with atomic_path(made) as partial:
-                subprocess.run([compiler, *_FLAGS, "-o", partial, _SOURCE], check=True)
-        compiled = ctypes.CDLL(str(made))
-    except (subprocess.CalledProcessError, OSError) as fault:
-        warnings.warn(f"{made} cannot be used, and plain PyTorch is: {fault}; delete the file.", stacklevel=2)
-        return None
-    pointer, count = ctypes.c_void_p, ctypes.c_int
-    compiled.unroll.restype = None
-    compiled.unroll.argtypes = [*[pointer] * 4, *[count] * 5, pointer, pointer]
-    return compiled
+    library = compiled(_SOURCE)
+    if library is not None:
+        pointer, count = ctypes.c_void_p, ctypes.c_int
+        library.unroll.restype = None
+        library.unroll.argtypes = [*[pointer] * 4, *[count] * 5, pointer, pointer]
+    return library

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
-import shutil
-import subprocess
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor, library
+import torch.library
+from torch import Generator, Tensor
 
-from metalearn_lib.files import atomic_path
-from metalearn_lib.fingerprints import fingerprint
+from metalearn_lib.fused.compile import compiled
 from metalearn_lib.learners import MLP, Batch, Learner
 
-_SOURCE = Path(__file__).with_suffix(".cpp")
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_SOURCE = Path(__file__).with_name("gradient.cpp")
 
 
 def fuse(mlp: MLP) -> Learner:
@@ -56,30 +50,30 @@ class Fused(Learner):
         return self.mlp.logits(params, x)
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
-        if torch.compiler.is_compiling() or not _fits(params):
+        if torch.compiler.is_compiling() or not fits(params):
             return self.mlp.loss(params, batch)
         return _call(params, batch.x, batch.target, self.mlp.sizes, None)
 
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        if not _fits(params):
+        if not fits(params):
             return self.mlp.loss_and_grad(params, batch)
         # a custom operation costs the dispatcher as much as a small network's gradient
         call = _traced if torch.compiler.is_compiling() else _loss_and_grad
         return call(params, batch.x, batch.target, list(self.mlp.sizes))
 
 
-def _fits(params: Tensor) -> bool:
+def fits(params: Tensor) -> bool:
     return not params.requires_grad and params.dtype == torch.float32 and params.device.type == "cpu"
 
 
 def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad: Tensor | None) -> Tensor:
     """The loss of each task, with its gradient written to `grad`, where there is one."""
-    compiled = _library()
-    assert compiled is not None
+    library = _library()
+    assert library is not None
     params = params.contiguous()
     x, target = (each if each.stride(2) == 1 else each.contiguous() for each in (x, target))
     loss = params.new_empty(len(params))
-    compiled.loss_and_grad(
+    library.loss_and_grad(
         params.data_ptr(),
         None if grad is None else grad.data_ptr(),
         loss.data_ptr(),
@@ -96,7 +90,7 @@ def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) 
     return _call(params, x, target, sizes, grad), grad
 
 
-_traced = library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
+_traced = torch.library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
 
 
 @_traced.register_fake
@@ -106,46 +100,17 @@ def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tens
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled function; the first process on a machine makes it, a second's work, and the others find it."""
-    compiler = shutil.which(os.environ.get("CXX", "g++"))
-    if compiler is None:
-        return None
-    made = _cached(compiler)
-    try:
-        if not made.exists():
-            with atomic_path(made) as partial:
-                subprocess.run([compiler, *_FLAGS, "-o", partial, _SOURCE], capture_output=True, check=True)
-        compiled = ctypes.CDLL(str(made))
-    except subprocess.CalledProcessError as fault:
-        why = fault.stderr.decode(errors="replace")
-        warnings.warn(f"{compiler} cannot make {_SOURCE.name}, so it is not used: {why}", stacklevel=2)
-        return None
-    except OSError as fault:  # no room, or a file that is no library
-        warnings.warn(f"{made} cannot be used, and plain PyTorch is: {fault}; delete the file.", stacklevel=2)
-        return None
-    floats, strides = ctypes.c_void_p, [ctypes.c_int64] * 2
-    counts = [ctypes.c_int] * 4
-    compiled.loss_and_grad.restype = None
-    compiled.loss_and_grad.argtypes = [
-        *[floats] * 3,
-        ctypes.POINTER(ctypes.c_int),
-        *counts,
-        floats,
-        *strides,
-        floats,
-        *strides,
-    ]
-    return compiled
-
-
-def _cached(compiler: str) -> Path:
-    """Where the compiled function lies: in the user's own cache, under a name of all that made it and of the processor,
-    whose every instruction it may use.
-    """
-    cpu = Path("/proc/cpuinfo")
-    known = (
-        [line for line in cpu.read_text().splitlines() if line.startswith("flags")] if cpu.exists() else []
-    )
-    about = (_SOURCE.read_text(encoding="utf-8"), _FLAGS, compiler, platform.machine(), *known[:1])
-    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder) / "metalearn_lib" / f"fused-{fingerprint(about)}.so"
+    library = compiled(_SOURCE)
+    if library is not None:
+        floats, strides, counts = ctypes.c_void_p, [ctypes.c_int64] * 2, [ctypes.c_int] * 4
+        library.loss_and_grad.restype = None
+        library.loss_and_grad.argtypes = [
+            *[floats] * 3,
+            ctypes.POINTER(ctypes.c_int),
+            *counts,
+            floats,
+            *strides,
+            floats,
+            *strides,
+        ]
+    return library

@@ -1,0 +1,117 @@
+"""Trained files: meta-parameters with the card that says how they were trained, and the rule that they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from metalearn_lib.directions import DIRECTIONS
+from metalearn_lib.directions.base import Direction
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.learned import LearnedDirection, split_theta
+from metalearn_lib.files import atomic_path
+from metalearn_lib.learners import Learner
+from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.rates.learned_schedule import LearnedSchedule
+
+_WEIGHTS = Path(__file__).parent / "weights"
+
+
+def shipped() -> list[str]:
+    """Names of the trained files inside the package."""
+    return sorted(path.stem for path in _WEIGHTS.glob("*.safetensors"))
+
+
+def save_theta(
+    path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any], thetas: Tensor | None = None
+) -> None:
+    """Write meta-parameters and their card, whole or not at all.
+
+    Args:
+        theta: what is deployed, `(theta,)`.
+        thetas: of all meta-seeds, `(meta-seeds, theta)`.
+    """
+    tensors = {"theta": theta.contiguous()} | ({} if thetas is None else {"thetas": thetas.contiguous()})
+    with atomic_path(path) as partial:
+        partial.write_bytes(save(tensors, {"card": json.dumps(card, sort_keys=True)}))
+
+
+def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
+    """Meta-parameters `(theta,)` and the card that says how they were trained.
+
+    Args:
+        name: a file, or the name of one that ships with the library (see `shipped`).
+
+    Raises:
+        ValueError: when there is no such file, or it is none of ours. Nothing is ever unpickled.
+    """
+    with _open(name) as file:
+        return file.get_tensor("theta"), json.loads((file.metadata() or {})["card"])
+
+
+def load_thetas(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
+    """The meta-parameters of all the file's meta-seeds, `(meta-seeds, theta)`, and the card; see `load_theta`."""
+    with _open(name) as file:
+        kept = "thetas" in file.keys()  # noqa: SIM118
+        thetas = file.get_tensor("thetas") if kept else file.get_tensor("theta")[None]
+        return thetas, json.loads((file.metadata() or {})["card"])
+
+
+@contextmanager
+def _open(name: str | os.PathLike[str]) -> Iterator[Any]:
+    path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
+    if not path.is_file():
+        raise ValueError(
+            f"{str(name)!r} is neither a file nor a shipped meta-optimizer; there are {', '.join(shipped())}."
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, KeyError, json.JSONDecodeError) as fault:
+        raise ValueError(
+            f"{path} is no trained meta-optimizer, or is damaged ({fault}); "
+            "train it again with `python -m metalearn_lib train`."
+        ) from fault
+
+
+def rule_of(
+    config: Mapping[str, Any], theta: Tensor, base_lr: float | Tensor = 1.0, learner: Learner | None = None
+) -> tuple[Direction, LearnedRate | LearnedSchedule]:
+    """The direction and the rate that a card's meta-training trained.
+
+    Args:
+        config: the card's; its `learned_direction`, where there is one, takes the last part of `theta`.
+        theta: meta-parameters `(theta,)`.
+        base_lr: the rate to scale; a number, or `(tasks,)`.
+        learner: what the rule is for; where it is left out, `Direction.of` says it later.
+    """
+    direction = learned_on().get(config.get("direction", "sgd"), Gradient())
+    if (name := config.get("learned_direction")) is not None:
+        kind, hidden = learned_directions()[name], config["hidden"]
+        theta, own = split_theta(theta, kind.network(hidden).num_theta)
+        direction = kind(own, hidden=hidden)
+    if learner is not None:
+        direction = direction.of(learner)
+    if config.get("controller", "network") == "schedule":
+        return direction, LearnedSchedule(base_lr, theta)
+    inputs = tuple(config.get("inputs") or INPUTS)
+    return direction, LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))
+
+
+def learned_on() -> dict[str, Direction]:
+    """The directions that rates are learned on, in meta-training's order."""
+    return {name: kind() for name, kind in DIRECTIONS.items() if kind.base_lr is not None}
+
+
+def learned_directions() -> dict[str, type[LearnedDirection]]:
+    """The learned directions, by what meta-training calls them."""
+    return {kind.setting: kind for kind in DIRECTIONS.values() if issubclass(kind, LearnedDirection)}

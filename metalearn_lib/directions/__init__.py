@@ -1,0 +1,11 @@
+"""Directions: where a step points. An update is `params - lr * direction`; a direction knows no rate."""
+
+from metalearn_lib.directions.base import Direction
+from metalearn_lib.registry import Registry
+
+DIRECTIONS: Registry[type[Direction]] = Registry(
+    "metalearn_lib.directions.base:Direction",
+    "gradient momentum nesterov adam adamw rmsprop clipped normalised layer_factors layer_rates learned_momentum"
+    " schedule_free prodigy dog dadapt",
+)
+"""The directions by name."""

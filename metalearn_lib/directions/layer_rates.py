@@ -1,0 +1,37 @@
+"""A learned rate for each layer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metalearn_lib.directions.learned import LearnedDirection, LearnedDirectionState
+
+
+class LayerRates(LearnedDirection):
+    """The gradient with a factor for each layer: with the rate, a learned rate per layer.
+
+        direction_l = exp(log scale_l) grad_l
+
+    One meta-optimizer serves all layers, so a network may have any number of them. It sees the layer's factor, the
+    norms of its gradient and of its weights, and how the first has been moving.
+
+    References: layer-wise rates in You, Gitman and Ginsburg (2017) [you2017large]; a network for each tensor in Metz et
+    al. (2022) [metz2022velo].
+    """
+
+    setting = "layer_rates"
+    inputs = ("log_lr", "log_grad_norm", "log_weight_norm", "grad_trend")
+    limits = (-7.0, 7.0)
+
+    def __call__(
+        self, state: LearnedDirectionState, grad: Tensor, params: Tensor
+    ) -> tuple[Tensor, LearnedDirectionState]:
+        pieces = grad.split(self.layers, 1)
+        norms = (
+            torch.stack([torch.linalg.vector_norm(piece, dim=1) for piece in each], 1)
+            for each in (pieces, params.split(self.layers, 1))
+        )
+        state = self.move(state, *norms)
+        scales = state.log_scale.exp().unsqueeze(2).unbind(1)
+        return torch.cat([piece * scale for piece, scale in zip(pieces, scales, strict=True)], 1), state

@@ -1,0 +1,126 @@
+"""What there is of one kind, by name: each in a file of its own, found by one line, or brought from outside."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Any, ClassVar, Generic, TypeVar
+
+Kind = TypeVar("Kind", bound=type)
+
+
+class Named:
+    """A class with a name for command lines and a label for tables, made from its own where it gives none.
+
+    A class called `LayerRates` is `layer_rates`, in tables "layer rates".
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in vars(cls):
+            cls.name = re.sub("(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower()
+        if "label" not in vars(cls):
+            cls.label = cls.name.replace("_", " ")
+
+
+class Registry(Mapping[str, Kind], Generic[Kind]):
+    """The classes of one kind, by the `name` that each gives itself.
+
+    Adding one is a file beside the others and its module's name in the package's list. A class from outside is asked
+    for as `module:Name`, by whoever can import it, and needs no entry.
+
+    Args:
+        base: `module:Name` of what all of them are.
+        modules: files of the package, in the order in which lists show their classes.
+    """
+
+    def __init__(self, base: str, modules: str) -> None:
+        self.package, self.base_name = base.split(":")[0].rpartition(".")[0], base
+        self.modules = tuple(modules.split())
+
+    @cached_property
+    def base(self) -> type:
+        module, name = self.base_name.split(":")
+        return getattr(import_module(module), name)
+
+    @cached_property
+    def _kinds(self) -> dict[str, Kind]:
+        kinds: dict[str, Kind] = {}
+        for name in self.modules:
+            module = import_module(f"{self.package}.{name}")
+            for kind in vars(module).values():
+                if self._is_one(kind) and kind.__module__ == module.__name__:
+                    if kind.name in kinds:
+                        raise ValueError(
+                            f"{kind.__module__} and {kinds[kind.name].__module__} both call a "
+                            f"{self.base.__name__} {kind.name!r}; give one of them another name."
+                        )
+                    kinds[kind.name] = kind
+        return kinds
+
+    def _is_one(self, kind: Any) -> bool:
+        if not isinstance(kind, type) or kind is self.base or inspect.isabstract(kind):
+            return False
+        return issubclass(kind, self.base)
+
+    def __getitem__(self, name: str) -> Kind:
+        """The class called `name`, or `module:Name`.
+
+        Raises:
+            KeyError: for a name that there is not; `find` says it in a sentence.
+        """
+        return self._from_outside(name) if ":" in name else self._kinds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def find(self, name: str) -> Kind:
+        """The class called `name`, or `module:Name` of one from outside.
+
+        Raises:
+            ValueError: for a name that there is not, a module that cannot be imported, or a class of another kind.
+        """
+        if ":" in name:
+            return self._from_outside(name)
+        if name in self._kinds:
+            return self._kinds[name]
+        near = difflib.get_close_matches(name, self._kinds, 1)
+        meant = f"did you mean {near[0]!r}? There are" if near else "use one of"
+        raise ValueError(
+            f"{self.what} {name!r} is unknown; {meant} {', '.join(self)}, or module:Name for one of your own."
+        )
+
+    @property
+    def what(self) -> str:
+        """What one of them is, in words."""
+        return "".join(f" {c.lower()}" if c.isupper() else c for c in self.base.__name__).strip()
+
+    def _from_outside(self, name: str) -> Kind:
+        module, _, attribute = name.partition(":")
+        try:
+            found = getattr(import_module(module), attribute)
+        except ImportError as fault:
+            raise ValueError(
+                f"{name!r}: the module {module!r} cannot be imported ({fault}); is it on PYTHONPATH, or in this folder?"
+            ) from fault
+        except AttributeError:
+            there = [each for each, kind in vars(import_module(module)).items() if self._is_one(kind)]
+            raise ValueError(
+                f"{name!r}: {module!r} has no {attribute!r}; it has {', '.join(there) or f'no {self.what}'}."
+            ) from None
+        if not self._is_one(found):
+            raise ValueError(
+                f"{name!r} is no {self.what}: it must be a class derived from {self.base_name} with every method "
+                "written out."
+            )
+        return found
