@@ -84,7 +84,7 @@ static void product(
 // Folds groups of 2 * width lanes upon themselves: of each, the first half is then `one`'s, the second `other`'s.
 template <int width>
 static inline Lane fold(const Lane& one, const Lane& other) {
-    Whole same, across;
+    Whole same{}, across{};
     for (int l = 0; l < LANES; ++l) {
         same[l] = l / width % 2 ? LANES + l : l;
         across[l] = l / width % 2 ? LANES + l - width : l + width;
@@ -118,7 +118,7 @@ static inline void dots(float* out, const float* left, const float* right, int c
     Lane all{};
     if constexpr (together) {
         Lane mirror[LANES];
-        for (int l = 0; l < LANES; ++l) mirror[mirrored(l)] = sum[l / C][l % C];
+        for (int l = 0; l < R * C; ++l) mirror[mirrored(l)] = sum[l / C][l % C];
         all = totals(mirror);
     }
     for (int r = 0; r < R; ++r)
@@ -263,10 +263,12 @@ extern "C" void loss_and_grad(
                 for (int i = 0; i < features; ++i) room[i * n + b] = point[i];
                 for (int k = 0; k < classes; ++k) truth[k * n + b] = right[k];
             }
-            for (int run = task; run < runs; run += tasks)
-                loss[run] += one_run(
+            for (int run = task; run < runs; run += tasks) {
+                const float mean = one_run(
                     params + run * num_params, grad ? grad + run * num_params : nullptr, sizes, room, truth, delta,
                     delta + widest * n, count, n
-                ) * count / batch;
+                );
+                loss[run] += mean * count / batch;
+            }
         }
 }

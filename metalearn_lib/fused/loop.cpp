@@ -92,12 +92,19 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     const float slow_trend = follow(state.slow[run], log_loss, of_slow);
     follow(state.noise[run], std::abs(fast_trend), of_fast);
     float& log_scale = state.log_scale[run];
-    const float told[] = {std::log(state.base_lr[run]) + log_scale, log_loss, log_grad, bounded_log(weight_norm),
-        fast_trend, slow_trend, grad_trend, state.noise[run]};
+    const float told[] = {
+        std::log(state.base_lr[run]) + log_scale,
+        log_loss,
+        log_grad,
+        bounded_log(weight_norm),
+        fast_trend,
+        slow_trend,
+        grad_trend,
+        state.noise[run]
+    };
     const Network& network = rule.of_rate;
-    const float change = propose(
-        network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories
-    );
+    const float change =
+        propose(network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories);
     log_scale = clamp(log_scale + change, LOG_SCALE_LIMIT);
     return state.base_lr[run] * std::exp(log_scale);
 }
@@ -114,9 +121,8 @@ static void move_layers(
         const float log_grad = bounded_log(norm(grad, count)), log_weight = bounded_log(norm(weights, count));
         const float trend = follow(state.own[3][part], log_grad, share);
         const float told[] = {log_scale, 0.0f, log_grad, log_weight, 0.0f, 0.0f, trend};  // as in `watch`
-        const float change = propose(
-            network, state.own[0] + run * network.num_theta, told, state.own[2] + part * network.num_memories
-        );
+        const float change =
+            propose(network, state.own[0] + run * network.num_theta, told, state.own[2] + part * network.num_memories);
         log_scale = clamp(log_scale + change, rule.scale_limit);
         const float rate = lr * std::exp(log_scale);
         for (int i = 0; i < count; ++i) weights[i] -= rate * grad[i];

@@ -581,7 +581,7 @@ function render({ model, el }) {
   const tell = () => {
     out("status").textContent = sentence();
     for (const which of ["rival", "meta"]) find(`[data-map=${which}] .sx-caption span`).textContent = fate(which);
-    const pairs = [...tally.values()].map((crossed) => [crossed.meta, crossed[settings.rival]].map((step) => step ?? Infinity));
+    const pairs = [...tally.values()].map((crossed) => [crossed.meta, crossed[settings.rival]].map((at) => at ?? Infinity));
     const count = (test) => pairs.filter(([meta, rival]) => test(meta, rival)).length;
     out("tally").textContent = pairs.length
       ? `Sooner at the threshold: ${name("meta")} on ${count((a, b) => a < b)} of ${pairs.length} ` +
@@ -663,7 +663,7 @@ function render({ model, el }) {
     addEventListener("hashchange", follow, { signal: off.signal });
   }
   model.on("change:settings", () => {
-    if (NAMES.some((name) => model.get("settings")[name] !== settings[name])) change(model.get("settings"));
+    if (NAMES.some((n) => model.get("settings")[n] !== settings[n])) change(model.get("settings"));
   });
   const seen = new IntersectionObserver(([entry]) => {
     visible = entry.isIntersecting;
