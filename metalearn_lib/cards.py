@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,20 @@ from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.learned import LearnedDirection, split_theta
 from metalearn_lib.files import atomic_path
+from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import Learner
-from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
 
 _WEIGHTS = Path(__file__).parent / "weights"
+FORMAT = 2
+"""Of cards, since when their inputs are always named."""
+_INPUTS_OF_FORMAT_1 = (
+    *("log_lr", "log_loss", "log_grad_norm", "log_weight_norm"),
+    *("loss_trend_fast", "loss_trend_slow", "grad_trend", "loss_noise"),
+)
+"""What an old card's network sees that names none."""
 
 
 def shipped() -> list[str]:
@@ -34,7 +42,7 @@ def shipped() -> list[str]:
 def save_theta(
     path: str | os.PathLike[str], theta: Tensor, card: dict[str, Any], thetas: Tensor | None = None
 ) -> None:
-    """Write meta-parameters and their card, whole or not at all.
+    """Write meta-parameters and their card, whole or not at all; its inputs are named, also where they were left out.
 
     Args:
         theta: what is deployed, `(theta,)`.
@@ -42,7 +50,7 @@ def save_theta(
     """
     tensors = {"theta": theta.contiguous()} | ({} if thetas is None else {"thetas": thetas.contiguous()})
     with atomic_path(path) as partial:
-        partial.write_bytes(save(tensors, {"card": json.dumps(card, sort_keys=True)}))
+        partial.write_bytes(save(tensors, {"card": json.dumps(complete(card), sort_keys=True)}))
 
 
 def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
@@ -55,7 +63,7 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
         ValueError: when there is no such file, or it is none of ours. Nothing is ever unpickled.
     """
     with _open(name) as file:
-        return file.get_tensor("theta"), json.loads((file.metadata() or {})["card"])
+        return file.get_tensor("theta"), _card(file)
 
 
 def load_thetas(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
@@ -63,7 +71,27 @@ def load_thetas(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     with _open(name) as file:
         kept = "thetas" in file.keys()  # noqa: SIM118
         thetas = file.get_tensor("thetas") if kept else file.get_tensor("theta")[None]
-        return thetas, json.loads((file.metadata() or {})["card"])
+        return thetas, _card(file)
+
+
+def complete(card: dict[str, Any], inputs: Sequence[str] | None = None) -> dict[str, Any]:
+    """The card with its format, and with `inputs` where its network's are left out; by default those that a new one
+    sees.
+    """
+    config = card.get("config")
+    if config and config.get("controller", "network") == "network" and config.get("inputs") is None:
+        names = inputs or [each.name for each in make_inputs()]
+        card = card | {"config": config | {"inputs": list(names)}}
+    return card | {"format": FORMAT}
+
+
+def _card(file: Any) -> dict[str, Any]:
+    card = json.loads((file.metadata() or {})["card"])
+    if (written := card.get("format", 1)) > FORMAT:
+        raise ValueError(
+            f"the card has format {written}, and this version reads up to {FORMAT}; use a newer metalearn_lib."
+        )
+    return complete(card, _INPUTS_OF_FORMAT_1)
 
 
 @contextmanager
@@ -103,7 +131,7 @@ def rule_of(
         direction = direction.of(learner)
     if config.get("controller", "network") == "schedule":
         return direction, LearnedSchedule(base_lr, theta)
-    inputs = tuple(config.get("inputs") or INPUTS)
+    inputs = make_inputs(config.get("inputs"))
     return direction, LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))
 
 

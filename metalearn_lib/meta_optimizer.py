@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from importlib import import_module
 
 import torch
 from torch import Generator, Tensor
 
-# Centre and spread of each input as met while plain SGD trains on task A: they only bring the inputs near unit size.
-_INPUTS = {
-    "log_lr": (-1.5, 3.0),
-    "log_loss": (-0.5, 1.0),
-    "log_grad_norm": (-0.5, 1.5),
-    "log_weight_norm": (2.1, 0.5),
-    "loss_trend_fast": (0.0, 0.25),
-    "loss_trend_slow": (0.0, 0.5),
-    "grad_trend": (0.0, 0.5),
-    "loss_noise": (0.0, 0.25),
-    "alignment": (0.0, 0.5),
-}
-
-
-ALL_INPUTS = tuple(_INPUTS)
-"""All that a meta-optimizer may see."""
-
-
-INPUTS = ALL_INPUTS[:-1]
-"""What one sees that is not told otherwise: losses and norms, which cost nothing to keep."""
-
+from metalearn_lib.inputs.base import Input
 
 MEMORY_DECAYS = (0.5, 0.8, 0.95, 0.99)
+
+
+def _told() -> tuple[Input, ...]:
+    # found by its name, so that a kept row depends on the inputs that its rule holds, and not on all that are listed
+    return import_module("metalearn_lib.inputs").make_inputs()
 
 
 @dataclass(frozen=True)
@@ -42,34 +28,35 @@ class MetaOptimizer:
         log scale += bound tanh(change / bound)
         memory = decay memory + (1 - decay) tanh(write)
 
-    The inputs are the monitor's logarithms and the logarithm of the rate now in force, which is the base rate times the
-    scaling factor. The base rate itself is no input: a law learned here says where the rate *should be*, and a mis-set
-    base rate is only another place to start from. `W2`, `A` and `b2` start at zero: the untrained meta-optimizer
-    changes nothing.
+    Each input comes as `(value - centre) / spread`. The rate now in force is one, and the base rate itself is none: a
+    law learned here says where the rate *should be*, and a mis-set base rate is only another place to start from. `W2`,
+    `A` and `b2` start at zero: the untrained meta-optimizer changes nothing.
 
     Args:
         hidden: units of the hidden layer.
         bound: the largest change of the log scale in one step, in nats; 7 is a factor of 1,097, so that a rate mis-set
             by 10^2 can be put right before the first update is made.
-        inputs: what it sees, names of `ALL_INPUTS`. With `("log_lr",)` it is blind to training, and its memory can only
-            count steps. `"alignment"` is the cosine between this minibatch gradient and the last one: above 0 where
-            steps could be longer, below 0 where they jump across a valley (what hypergradient descent follows).
+        inputs: what it sees, as `make_inputs` makes them from names. With `LogLr` alone it is blind to training, and
+            its memory can only count steps.
 
     Raises:
-        ValueError: for an input that there is not, or none.
+        ValueError: for no input, or what is none.
     """
 
     hidden: int = 16
     bound: float = 7.0
-    inputs: tuple[str, ...] = INPUTS
+    inputs: tuple[Input, ...] = field(default_factory=_told)
     scaling: Tensor = field(init=False, repr=False, compare=False)
     """centre and spread of each input, `(2, inputs)`"""
 
     def __post_init__(self) -> None:
-        if not self.inputs or not set(self.inputs) <= set(ALL_INPUTS):
-            raise ValueError(f"inputs={self.inputs} must be one or more of {', '.join(ALL_INPUTS)}.")
+        if not self.inputs or not all(isinstance(each, Input) for each in self.inputs):
+            raise ValueError(
+                f"inputs={self.inputs} must be one or more inputs, as make_inputs(names) makes them."
+            )
         with torch.inference_mode(False):  # it may be used where gradients are wanted
-            scaling = torch.tensor([_INPUTS[name] for name in self.inputs], dtype=torch.float64).T
+            pairs = [(each.centre, each.spread) for each in self.inputs]
+            scaling = torch.tensor(pairs, dtype=torch.float64).T
         object.__setattr__(self, "scaling", scaling)
 
     @property

@@ -5,19 +5,22 @@ import math
 import pytest
 import torch
 
-from metalearn_lib.cards import DIRECTIONS
+from metalearn_lib.cards import learned_on
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, _compiled_step, draw_instances
+from metalearn_lib.inputs import INPUTS, make_inputs
+from metalearn_lib.inputs.alignment import Alignment
 from metalearn_lib.learners import Batch
-from metalearn_lib.meta_optimizer import ALL_INPUTS, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.monitor import LOG_LIMIT, Monitor
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import take
 from metalearn_lib.types import Seeds
 
+DIRECTIONS = learned_on()
 TORCH_OPTIMIZERS = {
     "sgd": (Gradient(), lambda params: torch.optim.SGD(params, lr=0.1)),
     "momentum": (Momentum(0.9), lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.9)),
@@ -135,7 +138,7 @@ def test_the_learned_law_knows_the_rate_in_force_and_not_the_base_rate(instances
 
 
 def test_alignment_is_the_cosine_between_this_gradient_and_the_last(instances, learner):
-    network = MetaOptimizer(2, inputs=("alignment",))
+    network = MetaOptimizer(2, inputs=(Alignment(),))
     theta = network.init_theta(torch.Generator().manual_seed(0)).double()
     loop = InnerLoop(learner, LearnedRate(0.3, theta, network))
     seen, grads, state = [], [], loop.init(instances.params)
@@ -149,14 +152,14 @@ def test_alignment_is_the_cosine_between_this_gradient_and_the_last(instances, l
         before, after = state.rate.log_scale, loop.step(with_linear, batch)[0].rate.log_scale
         seen.append(7 * torch.atanh((after - before) / 7) * 0.5)
         state, _ = loop.step(state, batch)
-        assert torch.equal(state.rate.last_grad, grads[-1])
+        assert torch.equal(state.rate.inputs[0], grads[-1])
     assert torch.equal(seen[0], torch.zeros_like(seen[0]))
     for step in (1, 2):
         torch.testing.assert_close(seen[step], torch.cosine_similarity(grads[step], grads[step - 1]))
 
 
 def test_a_rate_that_sees_alignment_is_a_rate_like_any_other(instances, learner):
-    network = MetaOptimizer(2, inputs=ALL_INPUTS)
+    network = MetaOptimizer(2, inputs=make_inputs(INPUTS))
     theta = network.init_theta(torch.Generator().manual_seed(0)).double()
     loop = InnerLoop(learner, LearnedRate(0.3, theta, network))
     state, info = loop.unroll(instances)

@@ -5,17 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
-from metalearn_lib.meta_train.families__UNKNOWN import FAMILIES, STRUCTURES
 
-from metalearn_lib.cards import load_theta, load_thetas, rate_of, save_theta, shipped
+from metalearn_lib.cards import load_theta, load_thetas, rule_of, save_theta, shipped
 from metalearn_lib.inner_loop import InnerLoop
-from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
+from metalearn_lib.inputs import make_inputs
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
+from metalearn_lib.shifts.anisotropy import Anisotropy
 from metalearn_lib.shifts.embedding import Embedding
-from metalearn_lib.shifts.random_family import RandomFamily, RandomShift
+from metalearn_lib.shifts.random_family import MIXTURE, families, random_family, reshapes
+from metalearn_lib.shifts.scale import Scale
+from metalearn_lib.shifts.translate import Translate
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.tasks.moons import Moons
 from metalearn_lib.types import Seeds
@@ -53,6 +57,22 @@ def test_training_from_the_card_gives_the_saved_theta_again(tmp_path):
     theta, card = load_theta(tmp_path / "theta.safetensors")
     assert card == json.loads(json.dumps(trained.card))
     assert torch.equal(meta_train(MetaTrainConfig(**card["config"]), progress=False).theta, theta)
+
+
+def test_a_card_names_what_its_network_sees_and_an_old_one_that_does_not_is_read_as_ever(tmp_path):
+    theta, card = load_theta("sgd")
+    assert card["format"] == 2
+    assert card["config"]["inputs"] == [each.name for each in MetaOptimizer().inputs]
+    old = {"config": card["config"] | {"inputs": None}}
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(safetensors.torch.save({"theta": theta}, {"card": json.dumps(old)}))
+    assert load_theta(path)[1]["config"] == card["config"]
+    save_theta(path, theta, old)
+    with safetensors.safe_open(path, "pt") as file:
+        assert json.loads(file.metadata()["card"]) == {"config": card["config"], "format": 2}
+    path.write_bytes(safetensors.torch.save({"theta": theta}, {"card": json.dumps(card | {"format": 3})}))
+    with pytest.raises(ValueError, match="the card has format 3, and this version reads up to 2"):
+        load_theta(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\x80\x04\x95 a pickle"])
@@ -139,26 +159,34 @@ def test_every_estimator_trains_over_families_and_setups_and_repeats_itself(esti
     first, again = (meta_train(config, progress=False) for _ in range(2))
     assert torch.equal(first.theta, again.theta)
     assert not torch.equal(first.theta, config.init_theta())
-    assert MetaTrainConfig(**json.loads(json.dumps(first.card["config"]))) == config
+    of_card = MetaTrainConfig(**json.loads(json.dumps(first.card["config"])))
+    assert of_card == replace(config, inputs=of_card.inputs)
+    assert of_card.meta_optimizer == config.meta_optimizer
 
 
 def test_every_family_can_be_trained_on_and_the_contests_mixture_is_drawn_as_ever():
     home, seeds = GaussianMixture(num_points=256, num_test=128), Seeds("demo", 12)
-    for name, make in FAMILIES.items():
-        task = RandomFamily(home, (name,)).stack(seeds)
+    for name, kind in families().items():
+        if reshapes(kind):
+            continue
+        task = random_family(home, (name,)).stack(seeds)
         assert task.x.shape == home.stack(seeds).x.shape
         assert int(task.y.max()) < home.num_classes
-        changed, plain = make(home, 0.9).stack(seeds), home.stack(seeds)
+        changed, plain = (home if kind is None else kind.drawn(home, 0.9)).stack(seeds), home.stack(seeds)
         same = torch.equal(changed.x, plain.x) and torch.equal(changed.y, plain.y)
         assert same == (name == "home")
-    names = ("home", "translate", "scale", "anisotropy")
-    drawn, mixture = (kind(home, names).stack(seeds) for kind in (RandomFamily, RandomShift))
-    assert torch.equal(drawn.x, mixture.x)
-    assert torch.equal(drawn.y, mixture.y)
+    drawn = random_family(home, MIXTURE)
+    for index in seeds:
+        task, generator = drawn.sample(seeds.generator(index, "data")), seeds.generator(index, "data")
+        number, u = int(torch.randint(4, (), generator=generator)), float(torch.rand((), generator=generator))
+        shifted = (home, Translate(home, 4 * u), Scale(home, 8 ** (2 * u - 1)), Anisotropy(home, 64**u))[
+            number
+        ]
+        assert all(map(torch.equal, task, shifted.sample(generator)))
 
 
 def test_families_of_another_shape_are_drawn_a_chunk_at_a_time_and_by_their_share():
-    names = ("home", *STRUCTURES)
+    names = ("home", "moons", "spirals", "embedding", "nuisance", "num_classes")
     config = replace(TINY, families=names, num_tasks=4, tasks_per_chunk=2, horizon=4, outer_steps=60)
     drawn = [
         config.set_up(step, chunk, config.generator(step, chunk)).family
@@ -184,7 +212,7 @@ def test_a_single_family_of_another_shape_is_trained_and_validated_on_and_on_no_
 def test_an_unknown_family_is_refused_with_those_there_are():
     for names in (("moon",), ("home", "moon"), ("moons", "moon")):
         with pytest.raises(
-            ValueError, match=r"families .*'moon'.* must be one or more of home, translate.*spirals"
+            ValueError, match=r"families .*'moon'.* use one or more of home, translate.*spirals"
         ):
             MetaTrainConfig(families=names)
 
@@ -241,8 +269,8 @@ def test_a_shipped_or_kept_meta_optimizer_fits_its_card(name):
 
 
 def test_a_blind_meta_optimizer_gives_one_schedule_to_all_tasks_and_a_seeing_one_does_not(instances, learner):
-    for inputs, same in ((("log_lr",), True), (INPUTS, False)):
-        network = MetaOptimizer(4, inputs=inputs)
+    for inputs, same in ((("log_lr",), True), (None, False)):
+        network = MetaOptimizer(4, inputs=make_inputs(inputs))
         theta = 0.3 * torch.randn(network.num_theta, generator=torch.Generator().manual_seed(0))
         loop = InnerLoop(learner, LearnedRate(0.1, theta.double(), network))
         lrs = loop.unroll(instances)[1].lr
@@ -259,14 +287,14 @@ def test_a_schedule_is_trained_by_the_same_outer_loop_and_its_card_rebuilds_it(t
     thetas = torch.stack([trained.theta, torch.zeros(3)])
     save_theta(tmp_path / "schedule.safetensors", trained.theta, trained.card, thetas)
     theta, card = load_theta(tmp_path / "schedule.safetensors")
-    assert rate_of(card, theta, 0.5) == LearnedSchedule(0.5, theta)
+    assert rule_of(card["config"], theta, 0.5)[1] == LearnedSchedule(0.5, theta)
     assert torch.equal(load_thetas(tmp_path / "schedule.safetensors")[0], thetas)
     with pytest.raises(ValueError, match="sees nothing"):
         MetaTrainConfig(controller="schedule", estimator="reinforce")
 
 
 def test_an_unknown_input_or_controller_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match="must be one or more of log_lr, log_loss"):
+    with pytest.raises(ValueError, match="input 'loss' is unknown; did you mean 'log_loss'"):
         MetaTrainConfig(inputs=("loss",))
     with pytest.raises(ValueError, match="use one of network, schedule"):
         MetaTrainConfig(controller="oracle")

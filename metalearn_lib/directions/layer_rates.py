@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 from metalearn_lib.directions.learned import LearnedDirection, LearnedDirectionState
+from metalearn_lib.inputs.grad_trend import GradTrend
+from metalearn_lib.inputs.log_grad_norm import LogGradNorm
+from metalearn_lib.inputs.log_lr import LogLr
+from metalearn_lib.inputs.log_weight_norm import LogWeightNorm
 
 
 class LayerRates(LearnedDirection):
@@ -21,7 +25,7 @@ class LayerRates(LearnedDirection):
     """
 
     setting = "layer_rates"
-    inputs = ("log_lr", "log_grad_norm", "log_weight_norm", "grad_trend")
+    inputs = (LogLr(), LogGradNorm(), LogWeightNorm(), GradTrend())
     limits = (-7.0, 7.0)
 
     def __call__(

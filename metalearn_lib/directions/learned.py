@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metalearn_lib.directions.base import Direction
+from metalearn_lib.inputs.base import Input
 from metalearn_lib.learners import Learner, layer_sizes
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.monitor import Monitor, bounded_log
@@ -52,8 +53,8 @@ class LearnedDirection(Direction):
     layers: tuple[int, ...] = ()
     hidden: int = 16
 
-    inputs: ClassVar[tuple[str, ...]]
-    """what the meta-optimizer sees of each part, names of `meta_optimizers.ALL_INPUTS`; `"log_lr"` is the log scale"""
+    inputs: ClassVar[tuple[Input, ...]]
+    """what the meta-optimizer sees, of each part and not of the whole; `LogLr` is the log scale"""
     limits: ClassVar[tuple[float, float]]
     """least and greatest log scale"""
     parts: ClassVar[int | None] = None
@@ -100,7 +101,7 @@ class LearnedDirection(Direction):
             "log_weight_norm": log_weight,
             "grad_trend": log_grad - trend,
         } | seen
-        inputs = torch.stack([values[name] for name in network.inputs], 2)
+        inputs = torch.stack([values[each.name] for each in network.inputs], 2)
         centre, spread = network.scaling.to(inputs).unbind()
         num_tasks, parts = log_grad.shape
         each = state.theta.unsqueeze(1).expand(-1, parts, -1).flatten(0, 1)

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from metalearn_lib.directions.learned import LearnedDirection, LearnedDirectionState
+from metalearn_lib.inputs.alignment import Alignment
+from metalearn_lib.inputs.grad_trend import GradTrend
+from metalearn_lib.inputs.log_grad_norm import LogGradNorm
+from metalearn_lib.inputs.log_lr import LogLr
+from metalearn_lib.inputs.log_weight_norm import LogWeightNorm
 
 
 class LearnedMomentum(LearnedDirection):
@@ -25,7 +30,7 @@ class LearnedMomentum(LearnedDirection):
     """
 
     setting = "momentum"
-    inputs = ("log_lr", "log_grad_norm", "log_weight_norm", "grad_trend", "alignment")
+    inputs = (LogLr(), LogGradNorm(), LogWeightNorm(), GradTrend(), Alignment())
     limits = (0.0, math.log(100.0))
     parts = 1
 

@@ -20,7 +20,16 @@ from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.fused.compile import compiled
 from metalearn_lib.fused.learner import Fused, fits
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
-from metalearn_lib.meta_optimizer import INPUTS, MEMORY_DECAYS, MetaOptimizer
+from metalearn_lib.inputs.base import Input
+from metalearn_lib.inputs.grad_trend import GradTrend
+from metalearn_lib.inputs.log_grad_norm import LogGradNorm
+from metalearn_lib.inputs.log_loss import LogLoss
+from metalearn_lib.inputs.log_lr import LogLr
+from metalearn_lib.inputs.log_weight_norm import LogWeightNorm
+from metalearn_lib.inputs.loss_noise import LossNoise
+from metalearn_lib.inputs.loss_trend_fast import LossTrendFast
+from metalearn_lib.inputs.loss_trend_slow import LossTrendSlow
+from metalearn_lib.meta_optimizer import MEMORY_DECAYS, MetaOptimizer
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, tree_map
@@ -29,6 +38,17 @@ from metalearn_lib.types import Info
 _SOURCE = Path(__file__).with_name("loop.cpp")
 _DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates)
 """As `Direction` in fused_loop.cpp."""
+_INPUTS: tuple[type[Input], ...] = (
+    LogLr,
+    LogLoss,
+    LogGradNorm,
+    LogWeightNorm,
+    LossTrendFast,
+    LossTrendSlow,
+    GradTrend,
+    LossNoise,
+)
+"""As `watch` in loop.cpp tells them."""
 
 
 class FusedLoop(InnerLoop):
@@ -37,7 +57,7 @@ class FusedLoop(InnerLoop):
     It takes the tasks one after another, each through all the steps, so that a task's points and weights stay in the
     core's nearest caches; a loop over steps brings those of all tasks anew at every step. Answers are those of
     `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of gradient,
-    momentum, Adam and learned rates of layers or the alignment of gradients is an input, and where answers are to be
+    momentum, Adam and learned rates of layers or an input none of `_INPUTS`, and where answers are to be
     differentiated or are not float32 on the CPU.
     """
 
@@ -70,7 +90,7 @@ class FusedLoop(InnerLoop):
         return (
             (type(self.learner), type(self.rate), type(self.monitor)) == (Fused, LearnedRate, Monitor)
             and type(self.direction) in _DIRECTIONS
-            and set(cast("LearnedRate", self.rate).meta_optimizer.inputs) <= set(INPUTS)
+            and {type(each) for each in cast("LearnedRate", self.rate).meta_optimizer.inputs} <= set(_INPUTS)
         )
 
     def _fits(self, state: InnerState, instances: Instances) -> bool:
@@ -134,7 +154,7 @@ def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction)
 
 @cache
 def _network(meta_optimizer: MetaOptimizer) -> _Network:
-    places = [INPUTS.index(name) for name in meta_optimizer.inputs]
+    places = [_INPUTS.index(type(each)) for each in meta_optimizer.inputs]
     lists = *meta_optimizer.scaling.tolist(), MEMORY_DECAYS
     return _Network(
         *(meta_optimizer.hidden, len(places), len(MEMORY_DECAYS), meta_optimizer.num_theta),

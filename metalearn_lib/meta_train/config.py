@@ -21,8 +21,9 @@ from metalearn_lib.gradient_estimators import (
 )
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
+from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import MLP, Learner
-from metalearn_lib.meta_optimizer import INPUTS, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
@@ -191,7 +192,7 @@ class MetaTrainConfig:
                 f"seed={self.seed} must be below {seeds}: outer_steps={self.outer_steps} of "
                 f"num_tasks={self.num_tasks} leave numbers for no more meta-seeds."
             )
-        MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)  # refuses unknown inputs
+        _ = self.meta_optimizer  # refuses unknown inputs
         random_family(GaussianMixture(), self.families)  # refuses unknown families
 
     @property
@@ -229,7 +230,7 @@ class MetaTrainConfig:
 
     @property
     def meta_optimizer(self) -> MetaOptimizer:
-        return MetaOptimizer(self.hidden, inputs=self.inputs or INPUTS)
+        return MetaOptimizer(self.hidden, inputs=make_inputs(self.inputs))
 
     def loop(
         self,

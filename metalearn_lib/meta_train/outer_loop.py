@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from metalearn_lib import __version__
+from metalearn_lib.cards import complete
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
 from metalearn_lib.gradient_estimators import Estimate, meta_loss
 from metalearn_lib.inner_loop import draw_instances
@@ -222,7 +223,7 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
             "python": platform.python_version(),
         },
     }
-    return Trained(theta.detach(), run.history, card)
+    return Trained(theta.detach(), run.history, complete(card))
 
 
 def _outer_lr(config: MetaTrainConfig, outer_step: int) -> float:

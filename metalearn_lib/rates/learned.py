@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,14 +17,14 @@ LOG_SCALE_LIMIT = 20.0
 
 class LearnedRateState(NamedTuple):
     """Meta-parameters `(tasks, theta)`, base rate and log of the scaling factor `(tasks,)`, memory `(tasks, 4)`, and
-    the last gradient `(tasks, weights)` where its alignment is an input, or else nothing.
+    what each input keeps.
     """
 
     theta: Tensor
     base_lr: Tensor
     log_scale: Tensor
     memory: Tensor
-    last_grad: Tensor | tuple[()]
+    inputs: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class LearnedRate(Rate):
         num_tasks = len(params)
         theta = self.theta.to(params).expand(num_tasks, -1)
         memory = params.new_zeros(num_tasks, len(MEMORY_DECAYS))
-        last_grad = torch.zeros_like(params) if "alignment" in self.meta_optimizer.inputs else ()
+        inputs = tuple(each.init(params) for each in self.meta_optimizer.inputs)
         return LearnedRateState(
-            theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory, last_grad
+            theta, per_task(self.base_lr, params), params.new_zeros(num_tasks), memory, inputs
         )
 
     def __call__(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
@@ -62,15 +62,15 @@ class LearnedRate(Rate):
 
     def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
         """The change of the log scale `(tasks,)` that the meta-optimizer wants, and the state once it has seen this."""
-        values = {"log_lr": state.base_lr.log() + state.log_scale, **observation._asdict()}
-        last_grad = state.last_grad
-        if isinstance(last_grad, Tensor):
-            values["alignment"] = torch.cosine_similarity(observation.grad, last_grad).nan_to_num(nan=0.0)
-            last_grad = observation.grad
-        inputs = torch.stack([values[name] for name in self.meta_optimizer.inputs], 1)
+        log_lr = state.base_lr.log() + state.log_scale
+        seen = [
+            each(own, observation, log_lr)
+            for each, own in zip(self.meta_optimizer.inputs, state.inputs, strict=True)
+        ]
+        inputs = torch.stack([value for value, _ in seen], 1)
         centre, spread = self.meta_optimizer.scaling.to(inputs).unbind()
         change, memory = self.meta_optimizer(state.theta, (inputs - centre) / spread, state.memory)
-        return change, state._replace(memory=memory, last_grad=last_grad)
+        return change, state._replace(memory=memory, inputs=tuple(own for _, own in seen))
 
     def apply(self, state: LearnedRateState, change: Tensor) -> tuple[Tensor, LearnedRateState]:
         """The rate after `change`, and the state for the next step."""

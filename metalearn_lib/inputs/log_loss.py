@@ -1,0 +1,19 @@
+"""How high the loss is."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from metalearn_lib.inputs.base import Input
+from metalearn_lib.monitor import Observation
+
+
+class LogLoss(Input):
+    """Logarithm of the minibatch loss."""
+
+    centre, spread, default = -0.5, 1.0, True
+
+    def __call__(
+        self, state: tuple[()], observation: Observation, log_lr: Tensor
+    ) -> tuple[Tensor, tuple[()]]:
+        return observation.log_loss, state
