@@ -25,6 +25,7 @@ from metalearn_lib.evaluate import (
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.statistics import Interval, headroom_captured, log_ratios, restricted_speedup, verdict
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
@@ -123,11 +124,12 @@ def test_tuning_refuses_the_instances_that_score_and_scoring_those_that_tuned():
 
 SGD = Tune(constant(Gradient()), CELL)
 UNTRAINED = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+PLACEBO = Learn(Gradient(), LearnedRate(1.0, UNTRAINED), SGD)
 WIDE = Cell("wide", FAMILY, hidden=(12,), batch_size=32, horizon=24, base_lr_factor=0.1)
 SEEDS = Seeds("score", 8), Seeds("tune", 6)
 CONTESTANTS = {
     "SGD": SGD,
-    "placebo": [Learn(Gradient(), UNTRAINED, SGD), Learn(Gradient(), UNTRAINED, SGD)],
+    "placebo": [PLACEBO, PLACEBO],
     "fixed": Method(Gradient(), Constant(0.5)),
     "oracle": Tune(constant(Gradient())),
 }

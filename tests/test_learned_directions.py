@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from metalearn_lib import cli
-from metalearn_lib.cards import LEARNED_DIRECTIONS, rule_of, save_theta
+from metalearn_lib.cards import learned_directions, rule_of, save_theta
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_factors import LayerFactors
 from metalearn_lib.directions.layer_rates import LayerRates
@@ -17,10 +17,11 @@ from metalearn_lib.directions.learned import split_theta
 from metalearn_lib.directions.learned_momentum import LearnedMomentum
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import Cell, Tune, by_cell, constant, evaluate
-from metalearn_lib.evaluate.entrants import LearnBoth, TuneLayers, entrant
+from metalearn_lib.evaluate.contestants import contestant, rival
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inputs.alignment import Alignment
 from metalearn_lib.learners import MLP, Learner, ModuleLearner, layer_sizes
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, validation_loss
 from metalearn_lib.monitor import bounded_log
@@ -28,8 +29,9 @@ from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.types import Seeds
 
-EACH = pytest.mark.parametrize("kind", LEARNED_DIRECTIONS.values(), ids=LEARNED_DIRECTIONS)
-NAMES = pytest.mark.parametrize("name", LEARNED_DIRECTIONS)
+EACH = pytest.mark.parametrize("kind", learned_directions().values(), ids=learned_directions())
+NAMES = pytest.mark.parametrize("name", learned_directions())
+BY_LAYER = rival(LayerFactors)
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
 
 
@@ -106,7 +108,7 @@ def test_a_layer_sees_its_own_norms_and_how_they_move():
 
     def log_scale(name):
         theta = torch.zeros(network.num_theta, dtype=torch.float64)
-        theta[linear_path + network.inputs.index(name)] = 0.1
+        theta[linear_path + [each.name for each in network.inputs].index(name)] = 0.1
         return unroll(LayerRates(theta, layers, 4), grad, params)[1].log_scale[0]
 
     def norms(whole):
@@ -127,8 +129,8 @@ def test_a_layer_sees_its_own_norms_and_how_they_move():
 
 
 def test_constant_factors_give_the_weights_of_torch_optim_with_a_rate_for_each_layer(instances, learner):
-    layers, rates = layer_sizes(learner), (0.3, 0.1, 0.02)
-    state, _ = InnerLoop(learner, Constant(1.0), LayerFactors(layers, rates)).unroll(instances)
+    layers, rates = layer_sizes(learner), (0.3, 0.06, 0.012)
+    state, _ = InnerLoop(learner, Constant(0.3), LayerFactors(0.2).of(learner)).unroll(instances)
     params = [piece.clone().requires_grad_() for piece in instances.params[0].split(layers)]
     optimizer = torch.optim.SGD(
         [{"params": [each], "lr": lr} for each, lr in zip(params, rates, strict=True)]
@@ -167,7 +169,7 @@ def test_momentum_sees_whether_the_gradient_agrees_with_the_average():
     network = LearnedMomentum.network(4)
     theta = torch.zeros(network.num_theta, dtype=torch.float64)
     linear_path = 4 * network.num_inputs + 4 + 4 * network.num_outputs
-    theta[linear_path + network.inputs.index("alignment")] = 1.0
+    theta[linear_path + network.inputs.index(Alignment())] = 1.0
     ones = torch.ones(1, 8, dtype=torch.float64)
     agreeing = unroll(LearnedMomentum(theta, (8,), 4), [ones, ones], ones)[1].log_scale
     torch.testing.assert_close(agreeing, 7 * torch.tanh(torch.tensor([[2 / 7]])).double())  # 0, then 1 / 0.5
@@ -235,7 +237,7 @@ def test_meta_training_learns_it_and_its_card_gives_it_again(name):
     trained = meta_train(config, progress=False)
     before = config.init_theta()
     assert validation_loss(config, trained.theta, 32) < validation_loss(config, before, 32) - 0.1
-    own = LEARNED_DIRECTIONS[name].network().num_theta
+    own = learned_directions()[name].network().num_theta
     assert ((trained.theta - before)[-own:] != 0).all()
     again = meta_train(MetaTrainConfig(**trained.card["config"]), progress=False)
     assert torch.equal(again.theta, trained.theta)
@@ -247,7 +249,7 @@ def test_in_a_contest_the_untrained_rule_is_sgd(name, family, tmp_path):
     file = tmp_path / "rule.safetensors"
     card = {"config": config.__dict__, "validation_loss": {"0": 0.0}}
     save_theta(file, config.init_theta(), card)
-    label, recipes = entrant(f"meta:{file}")
+    label, recipes = contestant(f"meta:{file}")
     assert str(file) in label
     cell = Cell("small", family, hidden=(8,), batch_size=32, horizon=24)
     sgd = Tune(constant(Gradient()), cell)
@@ -255,15 +257,15 @@ def test_in_a_contest_the_untrained_rule_is_sgd(name, family, tmp_path):
     seeds = Seeds("score", 4), Seeds("tune", 4)
     outcomes = by_cell(evaluate([cell], methods, *seeds, workers=1, progress=False))["small"].outcomes
     assert np.array_equal(outcomes["SGD"].steps, outcomes["learned"].steps[0])
-    assert isinstance(recipes[0], LearnBoth)
+    assert isinstance(recipes[0].direction, learned_directions()[name])
 
 
 def test_a_rate_for_each_layer_is_tuned_and_with_equal_ones_it_is_sgd(family):
     cell = Cell("small", family, hidden=(8,), batch_size=32, horizon=24, base_lr_factor=0.5)
     methods = {
         "SGD": Tune(constant(Gradient()), cell),
-        "equal": TuneLayers(cell, parts=(1.0,)),
-        "by layer": TuneLayers(parts=(0.3, 1.0)),
+        "equal": Tune(replace(BY_LAYER, numbers=(1.0,)), cell),
+        "by layer": Tune(replace(BY_LAYER, numbers=(0.3, 1.0))),
     }
     table = evaluate([cell], methods, Seeds("score", 4), Seeds("tune", 4), workers=1, progress=False)
     steps, equal, by_layer = (table[table.method == name] for name in methods)
@@ -271,16 +273,22 @@ def test_a_rate_for_each_layer_is_tuned_and_with_equal_ones_it_is_sgd(family):
     assert set(by_layer.number) <= {0.3, 1.0}
     assert by_layer.tuning_gradients.iloc[0] > equal.tuning_gradients.iloc[0]
     numbers = {"lr": 0.8, "number": 0.3}
-    assert TuneLayers().method(numbers, cell).direction.factors == (1.0, 0.3)
-    assert TuneLayers(cell).method(numbers, cell).rate == Constant(0.4)  # mis-set by the cell
+    made = Tune(BY_LAYER).method(numbers, cell)
+    first, second = (int(size) for size in layer_sizes(cell.learner))
+    factors, _ = made.loop(cell).direction((), torch.ones(1, first + second), torch.ones(1, first + second))
+    torch.testing.assert_close(factors, torch.tensor([[1.0] * first + [0.3] * second]))
+    assert made.rate == Constant(0.8)
+    assert Tune(BY_LAYER, cell).method(numbers, cell).rate == Constant(0.4)  # mis-set by the cell
 
 
 def test_other_files_and_names_are_entered_as_they_were():
-    assert not isinstance(entrant("meta:sgd")[1][0], LearnBoth)
-    assert entrant("sgd@B")[0] == "SGD re-tuned on B"
-    assert entrant("sgd-layers@B") == ("SGD by layer re-tuned on B", TuneLayers())
+    assert contestant("meta:sgd")[1][0].direction == Gradient()
+    assert contestant("sgd@B")[0] == "SGD re-tuned on B"
+    label, recipe = contestant("sgd-layers@B")
+    assert (label, recipe.on, recipe.rival.numbers) == ("SGD by layer re-tuned on B", None, BY_LAYER.numbers)
+    assert recipe.rival.numbers[-1] == 1  # SGD itself is tried
     with pytest.raises(ValueError, match="'sgd-layers@C' is unknown"):
-        entrant("sgd-layers@C")
+        contestant("sgd-layers@C")
 
 
 def test_a_file_s_rule_is_told_by_its_card(learner):

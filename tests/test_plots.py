@@ -148,13 +148,9 @@ def test_a_change_is_drawn_at_once_and_what_changes_while_the_kernel_is_busy_onc
 
 
 def test_the_core_imports_nothing_that_draws_shows_or_builds():
-    core = (
-        "evaluate meta_train gradient_estimators inner_loop meta_optimizers rates directions monitor learners"
-    )
-    names = [
-        f"metalearn_lib.{name}"
-        for name in (core + " shifts tasks trees statistics types files cores").split()
-    ]
+    core = "evaluate meta_train gradient_estimators inner_loop fused cards meta_optimizer inputs rates directions"
+    below = "monitor learners shifts tasks trees statistics types files cores registry fingerprints progress"
+    names = [f"metalearn_lib.{name}" for name in f"{core} {below}".split()]
     edge = ["matplotlib", "IPython", "ipywidgets", "sphinx", "papermill"]
     program = f"import {', '.join(names)}, sys; print([name for name in {edge} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

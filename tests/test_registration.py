@@ -5,7 +5,7 @@ from report_project import REPOSITORY
 
 from metalearn_lib.evaluate import CellResult, Outcome, set_target
 from metalearn_lib.evaluate.contest import count_missing
-from metalearn_lib.evaluate.contestants import LEARNED, RIVALS, contestant, mixture_cell
+from metalearn_lib.evaluate.contestants import LEARNED, contestant, mixture_cell, rivals
 from metalearn_lib.evaluate.methods import Learn, Method, Tune
 from metalearn_lib.evaluate.registration import (
     TrapSprung,
@@ -34,11 +34,11 @@ def test_every_registered_cell_can_be_drawn(name):
 def test_every_registered_name_is_a_contestant_and_every_training_a_config():
     for config in REGISTRATION.training.values():
         MetaTrainConfig(**config)
-    for name in (*RIVALS, "adam@mixture", "adam@B", *LEARNED):
+    for name in (*rivals(), "adam@mixture", "adam@B", *LEARNED):
         label, recipe = contestant(name)
         assert label
         assert isinstance(recipe, (Tune, Method)) or all(isinstance(each, Learn) for each in recipe)
-    assert set(REGISTRATION.methods) <= {f"{n}{p}" for n in RIVALS for p in ("", "@mixture", "@B")} | set(
+    assert set(REGISTRATION.methods) <= {f"{n}{p}" for n in rivals() for p in ("", "@mixture", "@B")} | set(
         LEARNED
     )
 

@@ -11,15 +11,19 @@ import schedulefree
 import torch
 from torch import nn
 
-from metalearn_lib import packaged
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.adamw import AdamW
 from metalearn_lib.directions.clipped import Clipped
+from metalearn_lib.directions.dadapt import DAdaptAdam
+from metalearn_lib.directions.dog import DoG
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.directions.nesterov import Nesterov
 from metalearn_lib.directions.normalised import Normalised
+from metalearn_lib.directions.packaged import Packaged
+from metalearn_lib.directions.prodigy import Prodigy
 from metalearn_lib.directions.rmsprop import RMSProp
+from metalearn_lib.directions.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.learners import MLP, Batch
 from metalearn_lib.rates.constant import Constant
@@ -167,15 +171,15 @@ def test_in_its_limit_every_rate_is_the_constant_one(rate):
 
 
 PACKAGES = {
-    "prodigy": (packaged.prodigy(), lambda p: prodigyopt.Prodigy(p, lr=1.0)),
-    "dadapt": (packaged.dadapt_adam(), lambda p: dadaptation.DAdaptAdam(p, lr=1.0)),
-    "dog": (packaged.dog(), lambda p: dog.DoG(p)),
+    "prodigy": (Prodigy(), lambda p: prodigyopt.Prodigy(p, lr=1.0)),
+    "dadapt": (DAdaptAdam(), lambda p: dadaptation.DAdaptAdam(p, lr=1.0)),
+    "dog": (DoG(), lambda p: dog.DoG(p)),
     "schedule-free sgd": (
-        packaged.schedule_free_sgd(0.5),
+        ScheduleFreeSGD(0.5),
         lambda p: free(schedulefree.SGDScheduleFree(p, lr=0.5)),
     ),
     "schedule-free adamw": (
-        packaged.schedule_free_adamw(0.1),
+        ScheduleFreeAdamW(0.1),
         lambda p: free(schedulefree.AdamWScheduleFree(p, lr=0.1)),
     ),
 }
@@ -216,13 +220,19 @@ def test_dog_is_judged_at_the_packages_polynomial_average():
         optimizer.averager.step()
         return next(iter(optimizer.averager.averaged_model.parameters())).detach().clone()
 
-    mine = ours(packaged.dog(), Constant(1.0), judged=True)
+    mine = ours(DoG(), Constant(1.0), judged=True)
     torch.testing.assert_close(mine, theirs(lambda p: dog.DoG(p), watch=look), rtol=1e-6, atol=1e-9)
 
 
 def test_a_package_that_is_missing_is_named_with_its_remedy():
+    class Nothing(Packaged):
+        package = "nowhere"
+
+        def make(self, params):
+            return self.imported("Nothing")(params, lr=self.lr)
+
     with pytest.raises(ValueError, match="pip install nowhere"):
-        packaged._make("nowhere", "Nothing", 1.0, [])
+        Nothing().init(torch.zeros(1, 2))
 
 
 DIRECTIONS = [Gradient(), Momentum(), Nesterov(), Adam(), AdamW(), RMSProp(), Clipped(), Normalised()]
@@ -248,7 +258,7 @@ def test_every_rule_keeps_its_tasks_apart_and_goes_on_when_some_are_dropped(dire
     for batch in batches[:5]:
         everyone, info = loop.step(everyone, batch)
     left = torch.tensor([2, 0])
-    some = take(loop.init(params), left) if not isinstance(direction, packaged.Packaged) else None
+    some = take(loop.init(params), left) if not isinstance(direction, Packaged) else None
     kept = take(everyone, left)
     for batch in batches[5:]:
         kept, info = loop.step(kept, Batch(batch.x[left], batch.target[left]))

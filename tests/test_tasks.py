@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from metalearn_lib.shifts import SHIFTS, make_shift
-from metalearn_lib.shifts.random_family import RandomShift
+from metalearn_lib.shifts.random_family import random_family
 from metalearn_lib.shifts.standardised import Standardised
+from metalearn_lib.tasks.base import random_turn
 from metalearn_lib.tasks.breast_cancer import BreastCancer
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
@@ -168,9 +169,7 @@ def test_a_natural_split_is_of_the_rows_above_the_divide(family, column):
 
 
 def test_turned_families_are_turned_every_way_and_mirrored_half_the_time():
-    from metalearn_lib.tasks__UNKNOWN import _random_turn
-
-    turns = torch.stack([_random_turn(torch.Generator().manual_seed(seed)) for seed in range(400)])
+    turns = torch.stack([random_turn(torch.Generator().manual_seed(seed)) for seed in range(400)])
     assert torch.linalg.det(turns).mean().abs() < 0.15
     assert turns.mean(0).abs().max() < 0.15
 
@@ -214,7 +213,9 @@ def test_a_severity_out_of_range_is_refused_with_the_range(name, severity):
 
 
 def test_an_unknown_shift_is_refused_with_the_names_there_are():
-    with pytest.raises(ValueError, match="'rotate90' is unknown; use one of translate, scale, anisotropy"):
+    with pytest.raises(
+        ValueError, match=r"'rotate90' is unknown; did you mean 'rotate'\? There are translate"
+    ):
         make_shift("rotate90", GaussianMixture(), 1.0)
 
 
@@ -225,15 +226,17 @@ def test_more_scans_than_there_are_is_refused():
 
 def test_a_random_shift_draws_every_shift_and_home_alone_changes_nothing():
     home = GaussianMixture(num_points=64, num_test=16)
-    drawn = RandomShift(home, ("translate", "scale", "anisotropy")).stack(Seeds("demo", 60))
+    drawn = random_family(home, ("translate", "scale", "anisotropy")).stack(Seeds("demo", 60))
     offset, spread = drawn.x.mean(1).norm(dim=1), drawn.x.std(1).mean(1)
     assert offset.max() > 2
     assert spread.max() > 3
     assert spread.min() < 0.3
-    plain = RandomShift(home, ("home",)).stack(Seeds("demo", 60))
+    plain = random_family(home, ("home",)).stack(Seeds("demo", 60))
     assert plain.x.std() == pytest.approx(1, abs=0.2)
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="must be one or more of home, translate, scale, anisotropy"):
-        RandomShift(GaussianMixture(), ("home", "rotate"))
+    with pytest.raises(
+        ValueError, match="families 'rotation' is unknown; use one or more of home, translate"
+    ):
+        random_family(GaussianMixture(), ("home", "rotation"))
