@@ -1,25 +1,21 @@
-"""What a stored result was made by, as a short text that changes when anything that decides the result does."""
+"""What a value holds, as a short text that is the same on every machine; and the classes and functions in it."""
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
-
-_PACKAGE = Path(__file__).parent
 
 
 def fingerprint(*values: Any) -> str:
     """Sixteen hexadecimal digits of everything that `values` hold: dataclasses and tuples by their fields, tensors by
-    their bytes, functions by their name.
+    their bytes, classes and functions by their name, and by their module's where they are not the package's.
+
+    Fields that a dataclass does not compare do not count. What a class does is not looked at: see `sources`.
 
     Raises:
         TypeError: for a value whose content cannot be told, as an open file or a lambda.
@@ -31,8 +27,33 @@ def fingerprint(*values: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def objects_of(value: Any) -> Iterator[Any]:
+    """The classes and functions that a value is made of."""
+    if isinstance(value, partial):
+        yield from objects_of((value.func, value.args, value.keywords))
+    elif isinstance(value, Mapping):
+        yield from objects_of(list(value.values()))
+    elif isinstance(value, (tuple, list)):
+        if hasattr(value, "_fields"):
+            yield type(value)
+        for each in value:
+            yield from objects_of(each)
+    elif isinstance(value, type) or hasattr(value, "__qualname__"):
+        yield value
+    else:
+        yield type(value)
+        if is_dataclass(value):
+            for field in fields(value):
+                yield from objects_of(getattr(value, field.name))
+
+
+def _name(found: Any) -> str:
+    ours = found.__module__.split(".")[0] in ("metalearn_lib", "builtins")
+    return found.__qualname__ if ours else f"{found.__module__}.{found.__qualname__}"
+
+
 def _pieces(value: Any) -> Iterable[str | bytes]:
-    yield type(value).__qualname__
+    yield _name(type(value))
     if value is None or isinstance(value, (bool, int, float, str)):
         yield repr(value)
     elif isinstance(value, Tensor):
@@ -40,8 +61,9 @@ def _pieces(value: Any) -> Iterable[str | bytes]:
         yield value.detach().contiguous().numpy().tobytes()
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
-            yield field.name
-            yield from _pieces(getattr(value, field.name))
+            if field.compare:
+                yield field.name
+                yield from _pieces(getattr(value, field.name))
     elif isinstance(value, Mapping):
         for key in sorted(value):
             yield from _pieces((key, value[key]))
@@ -51,39 +73,9 @@ def _pieces(value: Any) -> Iterable[str | bytes]:
             yield from _pieces(each)
     elif isinstance(value, partial):
         yield from _pieces((value.func, value.args, value.keywords))
-    elif callable(value) and "<" not in (name := getattr(value, "__qualname__", "<")):
-        yield f"{value.__module__}.{name}"
+    elif callable(value) and "<" not in getattr(value, "__qualname__", "<"):
+        yield _name(value)
     else:
         raise TypeError(
             f"{value!r} has no fingerprint; use numbers, texts, tensors, dataclasses or named functions."
         )
-
-
-@cache
-def code_fingerprint(modules: tuple[str, ...]) -> str:
-    """The fingerprint of these modules' code, without comments and docstrings, and of torch's version.
-
-    Args:
-        modules: files or folders inside the package, as `("inner_loop.py", "shifts")`.
-    """
-    texts = [torch.__version__.split("+")[0]]
-    for module in modules:
-        path = _PACKAGE / module
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            text = file.read_text(encoding="utf-8")
-            texts.append(_code(text) if file.suffix == ".py" else " ".join(re.sub("//.*", "", text).split()))
-    return fingerprint(texts)
-
-
-def _code(source: str) -> str:
-    """What a module does, in a form that no version of Python writes differently."""
-    words = []
-    for node in ast.walk(_WithoutDocstrings().visit(ast.parse(source))):
-        values = [value for _, value in ast.iter_fields(node) if isinstance(value, (str, int, float, bytes))]
-        words.append(f"{type(node).__name__}{values}")
-    return " ".join(words)
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) else node

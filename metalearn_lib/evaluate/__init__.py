@@ -1,9 +1,9 @@
 """Evaluation under shift: gradient evaluations to a threshold, on instances that all methods share."""
 
 from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard_cells
-from metalearn_lib.evaluate.contest import UNITS, CellResult, by_cell, evaluate
+from metalearn_lib.evaluate.contest import CellResult, by_cell, evaluate
 from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Rival, Tune, constant
-from metalearn_lib.evaluate.store import StoreError
+from metalearn_lib.evaluate.store import COLUMNS, Store, StoreError
 from metalearn_lib.evaluate.threshold import (
     REFERENCE_CADENCE,
     REFERENCE_RATES,
@@ -20,10 +20,10 @@ ORACLE = "SGD re-tuned on B"
 """The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 __all__ = [
+    "COLUMNS",
     "ORACLE",
     "REFERENCE_CADENCE",
     "REFERENCE_RATES",
-    "UNITS",
     "Cell",
     "CellResult",
     "Learn",
@@ -31,6 +31,7 @@ __all__ = [
     "Outcome",
     "Recipe",
     "Rival",
+    "Store",
     "StoreError",
     "Target",
     "Tune",

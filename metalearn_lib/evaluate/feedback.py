@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from metalearn_lib.cards import rule_of
-from metalearn_lib.cores import one_thread
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import Cell
-from metalearn_lib.evaluate.methods import Method, Recipe
+from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Tune
 from metalearn_lib.evaluate.threshold import set_target
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.rates.base import Rate
 from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.schedule import Schedule
 from metalearn_lib.types import Info, Seeds
 
@@ -34,53 +33,75 @@ LINKS = (
 """What `chain` puts side by side, from nothing of the learned rate to all of it."""
 
 
-@one_thread()
-def chain(
-    home: Cell,
-    cell: Cell,
-    thetas: Tensor,
-    card: Mapping[str, Any],
-    base_lr: float,
-    num_scored: int,
-    seeds: Seeds,
-) -> dict[str, Recipe | Sequence[Recipe]]:
-    """The learned rate, and what is left of it when less and less of what it watches is its own.
+Replayed = Literal["constant", "schedule", "another's run"]
 
-        constant        geometric mean of its rates on A, over instances and the steps of a typical run
-        schedule on A   geometric mean over instances of A, step by step
-        schedule on B   the same on other instances of B
-        another's run   the very sequence of rates that it chose on another instance of B
-        closed loop     what it chooses on this one
+
+@dataclass(frozen=True)
+class Recorded(Recipe):
+    """What is left of a learned rate when it replays what it chose elsewhere, on tuning instances.
+
+        constant          geometric mean of its rates, over instances and the steps of a typical run
+        schedule          geometric mean over instances, step by step
+        another's run     the very sequence of rates that it chose on another instance
+
+    Args:
+        rate: the learned rate, on the gradient.
+        base: how its base rate was tuned.
+        on: where it was recorded; None is the cell that it is scored in.
+        replays: which of the three.
+    """
+
+    rate: LearnedRate
+    base: Tune
+    on: Cell | None
+    replays: Replayed
+
+    @property
+    def needs(self) -> Recipe:
+        return self.base
+
+    def place(self, cell: Cell) -> Cell:
+        return self.on or cell
+
+    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
+        rate = replace(self.rate, base_lr=before[0]["lr"])
+        instances = cell.draw(seeds, set_target(cell, seeds).cap)
+        chosen = InnerLoop(cell.learner, rate).unroll(instances)[1].lr.log()
+        typical = instances.num_steps // 4  # the cap is eight times the reference's time
+        if self.replays == "constant":
+            return {"lrs": chosen[:, :typical].mean().exp().tolist()}
+        return {"lrs": (chosen.mean(0) if self.replays == "schedule" else chosen).exp().tolist()}
+
+    def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
+        if self.replays == "constant":
+            return Method(Gradient(), Constant(numbers["lrs"]))
+        lrs = torch.tensor(numbers["lrs"])
+        # recorded runs are dealt out to the instances in turn
+        return Method(
+            Gradient(), Schedule(lrs if lrs.dim() == 1 else lrs[torch.tensor(list(seeds)) % len(lrs)])
+        )
+
+
+def chain(home: Cell, rates: Sequence[LearnedRate], base: Tune) -> dict[str, Recipe | Sequence[Recipe]]:
+    """The learned rate, and what is left of it when less and less of what it watches is its own; see `Recorded`.
 
     Each link's own factor is the speed-up over the one before; they multiply to the whole. Only the last link uses this
     run's state.
 
     Args:
-        home, cell: task A, and where the chain is scored.
-        thetas: of all meta-seeds, `(meta-seeds, theta)`.
-        card: of their meta-training.
-        base_lr: the rate tuned on A.
-        num_scored: instances that will be scored; the recorded runs are dealt out to them in turn.
-        seeds: instances on which rates are recorded; never those that score.
+        home: task A.
+        rates: of all meta-seeds.
+        base: how their base rate was tuned, on task A.
     """
-    seeds.require("tune")
-    parts: list[list[Method]] = [[] for _ in LINKS[1:]]
-    places = [(where.learner, where.draw(seeds, set_target(where, seeds).cap)) for where in (home, cell)]
-    typical = places[0][1].num_steps // 4  # the cap is eight times the reference's time
-    others = torch.arange(num_scored) % len(seeds)
-    for theta in thetas:
-        _, rate = rule_of(card["config"], theta, base_lr)
-        on_a, on_b = (InnerLoop(learner, rate).unroll(drawn)[1].lr.log() for learner, drawn in places)
-        rates = (
-            Constant(float(on_a[:, :typical].mean().exp())),
-            Schedule(on_a.mean(0).exp()),
-            Schedule(on_b.mean(0).exp()),
-            Schedule(on_b[others].exp()),
-            rate,
-        )
-        for part, each in zip(parts, rates, strict=True):
-            part.append(Method(Gradient(), each))
-    return {LINKS[0]: Method(Gradient(), Constant(base_lr)), **dict(zip(LINKS[1:], parts, strict=True))}
+    links: tuple[tuple[Cell | None, Replayed], ...] = (
+        (home, "constant"),
+        (home, "schedule"),
+        (None, "schedule"),
+        (None, "another's run"),
+    )
+    recorded = [[Recorded(rate, base, on, replays) for rate in rates] for on, replays in links]
+    whole = [Learn(Gradient(), rate, base) for rate in rates]
+    return {LINKS[0]: base, **dict(zip(LINKS[1:], [*recorded, whole], strict=True))}
 
 
 def watch(cell: Cell, rate: Rate, seeds: Seeds, num_steps: int | None = None) -> Info:

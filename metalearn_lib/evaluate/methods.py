@@ -29,17 +29,22 @@ class Recipe(ABC):
         """Whose preparation this one uses, so that recipes that share one prepare it once."""
         return self
 
+    @property
+    def needs(self) -> Recipe | None:
+        """Whose preparation this one's own preparation is given; None for most, which need nobody's."""
+        return None
+
     def place(self, cell: Cell) -> Cell | None:
         """Where it is prepared, for use in `cell`; None for a recipe that needs no preparation."""
         return None
 
-    def prepare(self, cell: Cell, seeds: Seeds) -> dict[str, Any]:
-        """Its numbers, and `num_gradients`, what they cost."""
+    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
+        """Its numbers, and `num_gradients`, what they cost; `before` is what `needs` has prepared."""
         return {}
 
     @abstractmethod
-    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
-        """The contestant with these numbers, in `cell`."""
+    def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
+        """The contestant with these numbers, in `cell`, for the instances of `seeds`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Method(Recipe):
     direction: Direction
     rate: Rate
 
-    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+    def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         return self
 
     def loop(self, cell: Cell) -> InnerLoop:
@@ -88,23 +93,29 @@ class Tune(Recipe):
         rival: what is tuned.
         on: where; None is the very cell that it will be scored in, on other seeds: an oracle, which no mis-set base
             rate touches.
+        base_lr_factor: a factor on the tuned rate, to set it wrong.
     """
 
     rival: Rival
     on: Cell | None = None
+    base_lr_factor: float = 1.0
+
+    @property
+    def source(self) -> Recipe:
+        return replace(self, base_lr_factor=1.0)
 
     def place(self, cell: Cell) -> Cell:
         return self.on or cell
 
-    def prepare(self, cell: Cell, seeds: Seeds) -> dict[str, Any]:
+    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
         best = search(
             cell, partial(_loop, cell, self.rival), seeds, self.rival.numbers, self.rival.open_ended
         )
         return {"lr": best.lr, "number": best.number, "num_gradients": best.num_gradients}
 
-    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+    def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         factor = 1.0 if self.on is None else cell.base_lr_factor
-        return self.rival.make(numbers["lr"] * factor, numbers["number"])
+        return self.rival.make(numbers["lr"] * self.base_lr_factor * factor, numbers["number"])
 
 
 def _loop(cell: Cell, rival: Rival, lr: float, number: float) -> InnerLoop:
@@ -134,7 +145,7 @@ class Learn(Recipe):
     def place(self, cell: Cell) -> Cell | None:
         return self.base.place(cell)
 
-    def method(self, numbers: Mapping[str, Any], cell: Cell) -> Method:
+    def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         base_lr = numbers["lr"] * self.base_lr_factor * cell.base_lr_factor
         return Method(self.direction, replace(self.rate, base_lr=base_lr))
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from metalearn_lib.cards import load_thetas
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import Cell, home_cell
-from metalearn_lib.evaluate.contest import CellResult, Methods, by_cell, evaluate
+from metalearn_lib.evaluate.contest import CellResult, by_cell
 from metalearn_lib.evaluate.contestants import LEARNED, contestant, rival
+from metalearn_lib.evaluate.jobs import Methods
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.learned import LearnedRate
@@ -332,32 +333,6 @@ class TrapSprung(AssertionError):
 PLACEBO, LEFT_OUT = "placebo", "left-out"
 
 
-def hold(
-    registration: Registration,
-    store: str | os.PathLike[str] | None = None,
-    workers: int | None = None,
-    progress: bool = True,
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Hold the registered contest, or go on with it, and spring no trap.
-
-    Args:
-        store: a Parquet file that keeps it.
-        workers: processes; the machine's cores by default.
-        progress: whether to draw a progress bar.
-
-    Returns:
-        The table of `evaluate`, and what it calls each registered name, the placebo and the left-out ones.
-
-    Raises:
-        TrapSprung: see `contestants` and `check_traps`.
-    """
-    meet, labels = contestants(registration)
-    seeds = registration.score_seeds, registration.tune_seeds
-    table = evaluate(registration.scored, meet, *seeds, store, workers, progress)
-    check_traps(registration, table, labels)
-    return table, labels
-
-
 def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], dict[str, str]]:
     """Who meets in each cell, and what results call each registered name.
 
@@ -397,8 +372,11 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
         here = everyone
         if registration.whole and cell.name not in ALL_MEET:
             here = {name: each for name, each in everyone.items() if name in registration.in_hypotheses}
-        shift = cell.name.split()[0]
-        more = {labels[LEFT_OUT]: left_out[shift]} if registration.groups[cell.name] == "geometric" else {}
+        more = (
+            {labels[LEFT_OUT]: left_out[cell.family.name]}
+            if registration.groups[cell.name] == "geometric"
+            else {}
+        )
         return dict(here.values()) | {labels[PLACEBO]: untrained} | more
 
     return meet, labels

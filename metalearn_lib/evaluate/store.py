@@ -1,105 +1,222 @@
-"""Where a contest's rows are kept: one Parquet file, and while it runs a folder of parts, each whole or absent."""
+"""Where answers are kept: tables of rows that only grow, and a folder of parts, each whole or absent."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from metalearn_lib.files import atomic_path
+from metalearn_lib.files import atomic_path, cache_folder
+
+_TEXT = pa.dictionary(pa.int16(), pa.string())
+COLUMNS: dict[str, tuple[pa.DataType, str]] = {
+    "cell": (_TEXT, "name of the cell"),
+    "method": (_TEXT, "name of the method"),
+    "meta_seed": (pa.int16(), "number of the meta-seed, -1 for a method that has none"),
+    "instance": (pa.int32(), "index of the scoring seed"),
+    "steps": (pa.float32(), "gradient evaluations to the threshold, the cap where it was not crossed"),
+    "epochs": (pa.float32(), "the same, in passes over the learner's training points"),
+    "crossed": (
+        pa.bool_(),
+        "whether the held-out loss was below the threshold twice in a row before the cap",
+    ),
+    "finite": (pa.bool_(), "whether the loss stayed a number"),
+    "cap": (pa.int32(), "gradient evaluations at which every method of the cell is censored"),
+    "steps_per_epoch": (pa.float32(), "gradient evaluations in one pass over the training points"),
+    "threshold": (pa.float32(), "held-out loss to reach, nats"),
+    "reference_loss": (pa.float32(), "best held-out loss of the reference, nats"),
+    "prior_loss": (pa.float32(), "held-out loss of the class-marginal predictor, nats"),
+    "lr": (pa.float64(), "tuned rate, nan for a method without one"),
+    "number": (pa.float64(), "the rule's further number, nan for a method without one"),
+    "tuning_gradients": (pa.int64(), "minibatch gradients that tuning cost, for all cells that share it"),
+    "key": (_TEXT, "fingerprint of the question: cell, method, seeds, and what it was prepared from"),
+    "code": (_TEXT, "digest of the code that the answer depends on"),
+    "made": (
+        _TEXT,
+        "the machine's part in it: PyTorch, whether the gradient was the C++ function, the processor",
+    ),
+    "digest": (_TEXT, "of the numbers of these rows, so that a change to one of them is seen"),
+}
+"""What each column holds, and its type."""
+UNITS = {name: told for name, (_, told) in COLUMNS.items()}
+_NUMBERS = [name for name, (kind, _) in COLUMNS.items() if kind != _TEXT]
 
 
 class StoreError(RuntimeError):
     """A kept file is damaged or foreign."""
 
 
-class Store:
-    """Keeps what has been computed under a key that names all that made it, so that no part is computed twice.
+class Part(NamedTuple):
+    """Where the rows of one key lie in a table, and what is said of all of them."""
 
-    `facts` are what is prepared (thresholds, tuned rates), as JSON; `rows` are results. Parts lie in
-    `<path>.parts/`, which may be deleted once `join` has written the table.
+    start: int
+    stop: int
+    code: str
+    digest: str
+
+
+class Table:
+    """A table that is kept, read once.
+
+    Raises:
+        StoreError: when the file cannot be read, or is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            table = pq.read_table(path) if path.exists() else empty()
+        except (pa.ArrowException, OSError) as fault:
+            raise _damaged(path, fault) from fault
+        if missing := [name for name in COLUMNS if name not in table.column_names]:
+            raise StoreError(
+                f"{path} is no table of results: it has no column {missing[0]!r}; name another file."
+            )
+        self.path, self.table = path, table.select(list(COLUMNS)).cast(empty().schema).unify_dictionaries()
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """By key."""
+        keys, codes, digests = (self.table[name].to_pylist() for name in ("key", "code", "digest"))
+        starts = [row for row in range(len(keys)) if row == 0 or keys[row] != keys[row - 1]]
+        ends = [*starts[1:], len(keys)]
+        parts = {keys[a]: Part(a, b, codes[a], digests[a]) for a, b in zip(starts, ends, strict=True)}
+        if len(parts) < len(starts):
+            raise StoreError(
+                f"{self.path} is damaged: rows of one key lie apart; take its last version again."
+            )
+        return parts
+
+    def rows(self, key: str) -> pa.Table:
+        """The rows of a key.
+
+        Raises:
+            StoreError: when they are not what was written.
+        """
+        part = self.parts[key]
+        rows = self.table.slice(part.start, part.stop - part.start)
+        if content_digest(rows) != part.digest:
+            first = rows.slice(0, 1).to_pylist()[0]
+            raise StoreError(
+                f"{self.path}: the rows of {first['method']!r} in {first['cell']!r} are not what was written; take the "
+                "file's last version again."
+            )
+        return rows
+
+
+class Store:
+    """Keeps what has been computed under the key of its question and the digest of its code.
 
     Args:
-        path: the Parquet file; None keeps everything in memory.
+        path: a table that is kept; it is read, and only `merge` writes it. None is none.
+        parts: a folder for new answers; None keeps them in memory.
 
     Raises:
         StoreError: when a kept file cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, parts: str | os.PathLike[str] | None = None
+    ):
         self.path = None if path is None else Path(path)
-        self._facts: dict[str, dict[str, Any]] = {}
-        self._rows: dict[str, pa.Table] = {}
-        if self.path is not None and self.path.exists():
-            table = self._read(self.path)
-            for key in table["key"].unique().to_pylist():
-                self._rows[key] = table.filter(pc.field("key") == key)
+        self.parts = None if parts is None else Path(parts)
+        self.kept = None if self.path is None else Table(self.path)
+        self._memory: dict[str, Any] = {}
 
-    def facts(self, key: str) -> dict[str, Any] | None:
-        """What was prepared under `key`, if it was."""
-        part = self._part(key, "json")
-        if key not in self._facts and part is not None and part.exists():
+    def facts(self, key: str, code: str) -> dict[str, Any] | None:
+        """What was prepared, if it was."""
+        name = f"{key}-{code}.json"
+        if name not in self._memory and (part := self._part(name)) is not None and part.exists():
             try:
-                self._facts[key] = json.loads(part.read_text(encoding="utf-8"))
+                self._memory[name] = json.loads(part.read_text(encoding="utf-8"))
             except ValueError as fault:
                 raise _damaged(part, fault) from fault
-        return self._facts.get(key)
+        return self._memory.get(name)
 
-    def keep_facts(self, key: str, facts: dict[str, Any]) -> None:
-        self._facts[key] = facts
-        if (part := self._part(key, "json")) is not None:
+    def keep_facts(self, key: str, code: str, facts: Mapping[str, Any]) -> None:
+        name = f"{key}-{code}.json"
+        self._memory[name] = facts
+        if (part := self._part(name)) is not None:
             with atomic_path(part) as partial:
                 partial.write_text(json.dumps(facts), encoding="utf-8")
 
-    def rows(self, key: str) -> pa.Table | None:
-        """The rows under `key`, if they are there."""
-        part = self._part(key, "parquet")
-        if key not in self._rows and part is not None and part.exists():
-            self._rows[key] = self._read(part)
-        return self._rows.get(key)
+    def rows(self, key: str, code: str) -> pa.Table | None:
+        """The rows of a key that this very code made, if they are there."""
+        if self.kept is not None and key in self.kept.parts and self.kept.parts[key].code == code:
+            return self.kept.rows(key)
+        name = f"{key}-{code}.parquet"
+        if name not in self._memory and (part := self._part(name)) is not None and part.exists():
+            self._memory[name] = Table(part).rows(key)
+        return self._memory.get(name)
 
-    def keep_rows(self, key: str, rows: pa.Table) -> None:
-        self._rows[key] = rows
-        if (part := self._part(key, "parquet")) is not None:
-            _write(part, rows)
+    def keep_rows(self, key: str, code: str, rows: pa.Table) -> None:
+        name = f"{key}-{code}.parquet"
+        self._memory[name] = rows
+        if (part := self._part(name)) is not None:
+            write(part, rows)
 
-    def join(self, keys: Iterable[str]) -> pa.Table:
-        """The rows of `keys`, in that order, as one table, written to `path`; what is no longer asked for goes."""
-        table = pa.concat_tables([self._rows[key] for key in keys]).combine_chunks()
-        if self.path is not None and not (
-            self.path.exists() and _keys(self._read(self.path)) == _keys(table)
-        ):
-            _write(self.path, table)
-        return table
+    def merge(self, tables: Iterable[pa.Table]) -> None:
+        """Write `tables` into the kept table, each in the place of the rows of its key; all others stay."""
+        assert self.path is not None
+        new = {table["key"][0].as_py(): table for table in tables}
+        now = Table(self.path)
+        rows = [new.pop(key, None) or now.rows(key) for key in now.parts] + list(new.values())
+        joined = pa.concat_tables(rows).unify_dictionaries().combine_chunks() if rows else empty()
+        if not joined.equals(now.table.combine_chunks()):
+            write(self.path, joined)
+        self.kept = Table(self.path)
 
-    def _part(self, key: str, ending: str) -> Path | None:
-        return (
-            None if self.path is None else self.path.with_name(f"{self.path.name}.parts") / f"{key}.{ending}"
-        )
-
-    @staticmethod
-    def _read(path: Path) -> pa.Table:
-        try:
-            table = pq.read_table(path)
-        except (pa.ArrowException, OSError) as fault:
-            raise _damaged(path, fault) from fault
-        if "key" not in table.column_names:
-            raise StoreError(f"{path} is no table of results: it has no column 'key'; name another file.")
-        return table
+    def _part(self, name: str) -> Path | None:
+        return None if self.parts is None else self.parts / name
 
 
-def _keys(table: pa.Table) -> list[str]:
-    """What a table holds: a key names all that made its rows."""
-    return table["key"].to_pylist()
+def cached(path: str | os.PathLike[str] | None) -> Store:
+    """A store that reads a kept table, if there is one, and keeps new answers in the user's own cache."""
+    return Store(path, cache_folder() / "answers")
 
 
-def _write(path: Path, table: pa.Table) -> None:
+def results_folder() -> Path | None:
+    """The folder of kept tables, `results/`, of the checkout that this folder is in."""
+    here = Path.cwd()
+    found = (folder / "results" for folder in (here, *here.parents))
+    return next((folder for folder in found if (folder / "contest.parquet").exists()), None)
+
+
+def table_of(columns: Iterator[tuple[str, Any]], count: int, texts: Mapping[str, str]) -> pa.Table:
+    """Rows from columns and from what is the same for all of them, with their digest."""
+    values: dict[str, Any] = {**dict(columns), **texts, "digest": ""}
+
+    def array(name: str, kind: pa.DataType) -> pa.Array:
+        value = values[name]
+        return pa.array(value if isinstance(value, np.ndarray) else [value] * count, kind)
+
+    rows = pa.table({name: array(name, kind) for name, (kind, _) in COLUMNS.items()}, empty().schema)
+    digest = pa.array([content_digest(rows)] * count, _TEXT)
+    return rows.set_column(rows.column_names.index("digest"), empty().schema.field("digest"), digest)
+
+
+def content_digest(rows: pa.Table) -> str:
+    """Sixteen hexadecimal digits of what rows say, apart from the code that they were made by."""
+    numbers = np.stack([rows[name].to_numpy().astype(np.float64) for name in _NUMBERS], 1)
+    texts = [rows[name][0].as_py() for name in ("cell", "method", "key")]
+    return hashlib.sha256(repr(texts).encode() + numbers.tobytes()).hexdigest()[:16]
+
+
+def empty() -> pa.Table:
+    """A table without rows."""
+    fields = [pa.field(name, kind, metadata={"unit": told}) for name, (kind, told) in COLUMNS.items()]
+    return pa.schema(fields).empty_table()
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write a table, whole or not at all."""
     with atomic_path(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 

@@ -1,0 +1,155 @@
+"""One method in one cell: what its rows are asked by, the code that they depend on, and how they come about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from metalearn_lib.cores import one_thread
+from metalearn_lib.evaluate.cells import Cell
+from metalearn_lib.evaluate.methods import Recipe
+from metalearn_lib.evaluate.threshold import Outcome, Target, set_target, steps_to_threshold
+from metalearn_lib.fingerprints import fingerprint
+from metalearn_lib.inner_loop import Instances
+from metalearn_lib.sources import Sources, code_digest
+from metalearn_lib.types import Seeds
+
+Methods = Mapping[str, Recipe | Sequence[Recipe]]
+Meet = Methods | Callable[[Cell], Methods]
+"""Who meets: the same everywhere, or a function of the cell."""
+
+
+class Question:
+    """Something to compute, with its key and its code.
+
+    The key names the question and is the same on every machine. The code is what the answer can depend on.
+
+    Args:
+        kind: what is asked.
+        call: a function with its arguments, all that the answer is made of.
+        names: what the answer is called by; they are part of the key and of nothing else.
+        first: what must be answered before.
+    """
+
+    def __init__(self, kind: str, call: partial[Any], *names: Any, first: Sequence[Question] = ()) -> None:
+        self.kind, self.call, self.names, self.first = kind, call, names, tuple(first)
+        self._digest: tuple[Sources, str] | None = None
+
+    @cached_property
+    def key(self) -> str:
+        return fingerprint(self.kind, self.names, self.call.args, [each.key for each in self.first])
+
+    def code(self, sources: Sources) -> dict[str, str]:
+        """By name, the digests of all definitions that decide the answer."""
+        found = sources.code(self.call)
+        for each in self.first:
+            found |= each.code(sources)
+        return found
+
+    def digest(self, sources: Sources) -> str:
+        if self._digest is None or self._digest[0] is not sources:
+            self._digest = sources, code_digest(self.code(sources))
+        return self._digest[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One method in one cell."""
+
+    cell: Cell
+    name: str
+    meta_seed: int
+    recipe: Recipe
+    score_seeds: Seeds
+    tune_seeds: Seeds
+
+    @property
+    def target(self) -> Question:
+        return Question("target", partial(ask_target, self.cell, self.score_seeds))
+
+    @property
+    def numbers(self) -> Question | None:
+        """What the method's numbers are prepared by; None for one that needs no preparation."""
+        return _numbers(self.recipe.source, self.cell, self.tune_seeds)
+
+    @property
+    def rows(self) -> Question:
+        first = [each for each in (self.target, self.numbers) if each is not None]
+        call = partial(ask_outcome, self.recipe, self.cell, self.score_seeds)
+        return Question("rows", call, self.name, self.meta_seed, first=first)
+
+
+def _numbers(source: Recipe, cell: Cell, seeds: Seeds) -> Question | None:
+    place = source.place(cell)
+    if place is None:
+        return None
+    before = None if source.needs is None else _numbers(source.needs, cell, seeds)
+    return Question("numbers", partial(ask_numbers, source, place, seeds), first=[before] if before else [])
+
+
+def jobs(cells: Sequence[Cell], methods: Meet, score_seeds: Seeds, tune_seeds: Seeds) -> list[Job]:
+    """Every method, and every meta-seed of it, in every cell, in the table's order."""
+    return [
+        Job(cell, name, -1 if isinstance(recipes, Recipe) else meta_seed, recipe, score_seeds, tune_seeds)
+        for cell in cells
+        for name, recipes in (methods(cell) if callable(methods) else methods).items()
+        for meta_seed, recipe in enumerate([recipes] if isinstance(recipes, Recipe) else recipes)
+    ]
+
+
+def ask_target(cell: Cell, seeds: Seeds) -> dict[str, Any]:
+    """`set_target`'s answer, as plain numbers."""
+    target = set_target(cell, seeds)
+    return {
+        name: value if isinstance(value, int) else value.tolist() for name, value in target._asdict().items()
+    }
+
+
+def ask_numbers(source: Recipe, place: Cell, seeds: Seeds, *before: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's preparation, given that of the recipe that it needs first."""
+    with one_thread():
+        return source.prepare(place, seeds, *before)
+
+
+def ask_outcome(
+    recipe: Recipe, cell: Cell, seeds: Seeds, facts: dict[str, Any], numbers: dict[str, Any] | None = None
+) -> Outcome:
+    """Training on every instance to its threshold."""
+    tensors = {name: torch.tensor(facts[name]) for name in ("prior_loss", "reference_loss", "threshold")}
+    target = Target(**tensors, cap=facts["cap"])
+    loop = recipe.method(numbers or {}, cell, seeds).loop(cell)
+    return steps_to_threshold(loop, _instances(cell, seeds, target.cap), target)
+
+
+@lru_cache(maxsize=2)
+def _instances(cell: Cell, seeds: Seeds, num_steps: int) -> Instances:
+    return cell.draw(seeds, num_steps)
+
+
+def columns(
+    job: Job, outcome: Outcome, target: dict[str, Any], numbers: dict[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """What a table says of a job's rows, name by name; single values hold for all of them."""
+    yield from {
+        "cell": job.cell.name,
+        "method": job.name,
+        "meta_seed": job.meta_seed,
+        "instance": np.array(list(job.score_seeds)),
+        "steps": outcome.steps,
+        "epochs": outcome.steps / job.cell.steps_per_epoch,
+        "crossed": outcome.crossed,
+        "finite": outcome.finite,
+        "cap": target["cap"],
+        "steps_per_epoch": job.cell.steps_per_epoch,
+        "threshold": np.array(target["threshold"]),
+        "reference_loss": np.array(target["reference_loss"]),
+        "prior_loss": np.array(target["prior_loss"]),
+        "lr": numbers.get("lr", float("nan")),
+        "number": numbers.get("number", float("nan")),
+        "tuning_gradients": numbers.get("num_gradients", 0),
+    }.items()

@@ -1,0 +1,122 @@
+"""The registered contest, and what its page asks beside it: other thresholds, directions and numbers of trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.evaluate.cells import home_cell
+from metalearn_lib.evaluate.contestants import contestant, rival
+from metalearn_lib.evaluate.methods import Recipe, Tune
+from metalearn_lib.evaluate.registration import (
+    ALL_MEET,
+    Registration,
+    check_traps,
+    contestants,
+    read_registration,
+)
+from metalearn_lib.studies.base import Study
+
+LEFT = {"a twentieth left": 0.05, "a quarter left": 0.25}
+"""Thresholds beside the contest's, as the part of the learnable loss that is left."""
+PER_DIRECTION = {
+    "on momentum": ("meta-momentum", "momentum"),
+    "one for all, on SGD": ("meta:all_multi", "sgd"),
+    "one for all, on momentum": ("meta-momentum:all_multi", "momentum"),
+    "one for all, on Adam": ("meta-adam:all_multi", "adam"),
+}
+"""Learned rates on other directions, each with the rule that it is held against."""
+DECADES = (0, -0.5, 0.5, -1, 1, -1.5, -2, -2.5, -3)
+"""Rates that are tried on B, in this order, as decades from the one tuned on A."""
+
+
+def contest(registration: Registration) -> Study:
+    """Everyone who is registered, in every registered cell that has a threshold."""
+    return _study("contest", registration, registration)
+
+
+def others(registration: Registration) -> Study:
+    """The cells that the kept contest leaves out."""
+    return _study("others", registration.others(), registration)
+
+
+def _study(name: str, part: Registration, whole: Registration) -> Study:
+    return Study(name, tuple(part.scored), contestants(part)[0], whole.score_seeds, whole.tune_seeds)
+
+
+def hold(
+    registration: Registration, workers: int | None = None, progress: bool = True
+) -> tuple[pd.DataFrame, dict]:
+    """Hold the registered contest, or go on with it, and spring no trap.
+
+    Returns:
+        A row for every run, and what the table calls each registered name, the placebo and the left-out ones.
+
+    Raises:
+        TrapSprung: see `contestants` and `check_traps`.
+    """
+    labels = contestants(registration)[1]
+    table = contest(registration).table(workers, progress)
+    check_traps(registration, table, labels)
+    return table, labels
+
+
+def rulers(registration: Registration) -> Study:
+    """Adam re-tuned on B in the cells in which the contest does not have it."""
+    cells = tuple(cell for cell in registration.scored if cell.name not in ALL_MEET)
+    return Study(
+        "rulers", cells, dict([contestant("adam@B")]), registration.score_seeds, registration.tune_seeds
+    )
+
+
+def deltas(registration: Registration, cells: Sequence[str]) -> Study:
+    """The contest's main methods at other thresholds."""
+    places = tuple(
+        replace(registration.cells[name], name=f"{name}, {told}", delta=delta)
+        for name in cells
+        for told, delta in LEFT.items()
+    )
+    methods = _of_meta_seeds(registration, ("sgd", "sgd@B", "adam", "meta", "meta-adam"))
+    return Study("deltas", places, methods, registration.score_seeds, registration.tune_seeds)
+
+
+def directions(registration: Registration, cells: Sequence[str]) -> Study:
+    """Learned rates on momentum, and one rate for all directions."""
+    names = dict.fromkeys(["sgd", "momentum@B", *(name for pair in PER_DIRECTION.values() for name in pair)])
+    places = tuple(registration.cells[name] for name in cells)
+    methods = _of_meta_seeds(registration, tuple(names))
+    return Study("directions", places, methods, registration.score_seeds, registration.tune_seeds)
+
+
+def trials(registration: Registration, cells: Sequence[str]) -> Study:
+    """SGD at rates that are tried one after another on B, named by their decades from the rate tuned on A."""
+    tuned = Tune(rival(Gradient), home_cell())
+    tried = {f"{decade:g}": replace(tuned, base_lr_factor=10.0**decade) for decade in DECADES}
+    places = tuple(registration.cells[name] for name in cells)
+    return Study("trials", places, tried, registration.score_seeds, registration.tune_seeds)
+
+
+def _of_meta_seeds(registration: Registration, names: Sequence[str]) -> dict[str, Recipe | Sequence[Recipe]]:
+    known = dict(contestant(name) for name in names)
+    return {
+        label: each if isinstance(each, Recipe) else each[: registration.meta_seeds]
+        for label, each in known.items()
+    }
+
+
+def kept() -> list[Study]:
+    """The studies of the kept tables, at the registered size."""
+    whole = read_registration()
+    held = whole.held()
+    probes = ("translate 2", "scale 4", "anisotropy 16")
+    return [
+        contest(held),
+        others(whole),
+        rulers(held),
+        deltas(held, ALL_MEET),
+        directions(held, ALL_MEET),
+        trials(held, probes),
+    ]
