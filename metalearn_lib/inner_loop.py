@@ -1,10 +1,10 @@
 """THE loop: trains many base learners at once. Every method of the library runs through `InnerLoop.step`.
 
-loss, grad          <- learner(params, batch)
-observation         <- monitor(loss, |grad|, |params|)
-direction           <- direction(grad, params)
-lr                  <- rate(observation)
-params              <- params - lr direction
+    loss, grad          <- learner(params, batch)
+    observation         <- monitor(loss, |grad|, |params|)
+    direction           <- direction(grad, params)
+    lr                  <- rate(observation)
+    params              <- params - lr direction
 """
 
 from __future__ import annotations
