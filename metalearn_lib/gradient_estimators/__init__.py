@@ -20,8 +20,15 @@ from metalearn_lib.gradient_estimators.base import (
 from metalearn_lib.gradient_estimators.es import AntitheticES
 from metalearn_lib.gradient_estimators.pes import PersistentES
 from metalearn_lib.gradient_estimators.reinforce import Reinforce
+from metalearn_lib.registry import Registry
+
+ESTIMATORS: Registry[type[Estimator]] = Registry(
+    "metalearn_lib.gradient_estimators.base:Estimator", "es pes backprop reinforce"
+)
+"""The estimators by name."""
 
 __all__ = [
+    "ESTIMATORS",
     "AntitheticES",
     "Backpropagation",
     "Estimate",

@@ -35,6 +35,9 @@ class Backpropagation(Estimator):
 
     truncation_length: int | None = None
 
+    name, label, colour = "backprop", "backpropagation", "#CC79A7"
+    truncates, differentiates = True, True
+
     def __post_init__(self) -> None:
         if self.truncation_length == 1:
             raise ValueError("truncation_length=1 ends before any action shows in a loss; use 2 or more.")

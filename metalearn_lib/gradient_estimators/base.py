@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -12,6 +13,7 @@ from torch import Generator, Tensor
 from metalearn_lib.directions.learned import LearnedDirectionState, split_theta
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
 from metalearn_lib.monitor import bounded_log
+from metalearn_lib.registry import Named
 from metalearn_lib.types import Info
 
 _WORST = 3.0
@@ -46,11 +48,25 @@ class Estimate(NamedTuple):
     """minibatch gradient evaluations spent"""
 
 
-class Estimator(ABC):
+class Estimator(Named, ABC):
     """Gradient estimates of the meta-loss at `theta`, from a stream of tasks."""
 
+    colour: ClassVar[str] = ""
+    """what figures draw it in; none is one that they choose"""
     persistent: ClassVar[bool] = False
     """whether runs go on from one call to the next, so that the problem must keep its shape"""
+    truncates: ClassVar[bool] = False
+    """whether it can cut the horizon into truncations"""
+    differentiates: ClassVar[bool] = False
+    """whether it differentiates what the inner loop computes, which a compiled loop does not bear"""
+    explores: ClassVar[bool] = False
+    """whether the rate must be a policy that explores, the meta-optimizer on a plain direction"""
+
+    @classmethod
+    def make(cls, settings: Any) -> Estimator:
+        """The estimator with those of its own fields that `settings` has."""
+        own = [field.name for field in fields(cls)] if is_dataclass(cls) else []
+        return cls(**{name: getattr(settings, name) for name in own if hasattr(settings, name)})
 
     def init(self, problem: Problem, theta: Tensor) -> Any:
         """The state before the first call: by default the number of the next task to draw."""
@@ -66,7 +82,7 @@ class Estimator(ABC):
 def rewards(info: Info) -> Tensor:
     """Improvement of the log loss from each step to the next, `(tasks, time - 1)`, bounded below.
 
-    r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
+        r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
     """
     log_loss = bounded_log(info.loss)
     return -relative(log_loss, log_loss[:, :1]).diff(dim=1)

@@ -35,6 +35,8 @@ class AntitheticES(Estimator):
 
     sigma: float = 0.1
 
+    name, label, colour = "es", "ES", "#0072B2"
+
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
     ) -> tuple[Estimate, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -68,7 +68,8 @@ class PersistentES(Estimator):
     sigma: float = 0.1
     accumulate: bool = True
 
-    persistent: ClassVar[bool] = True
+    name, label, colour = "pes", "PES", "#009E73"
+    persistent, truncates = True, True
 
     def init(self, problem: Problem, theta: Tensor) -> PersistentState:
         num_tasks = problem.num_tasks

@@ -79,6 +79,8 @@ class Reinforce(Estimator):
 
     sigma: float = 0.1
 
+    label, colour, differentiates, explores = "REINFORCE", "#E69F00", True, True
+
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
     ) -> tuple[Estimate, Tensor]:

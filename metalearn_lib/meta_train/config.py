@@ -11,14 +11,7 @@ from torch import Generator, Tensor
 from metalearn_lib.cards import learned_directions, learned_on, rule_of
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.fused.loop import FusedLoop
-from metalearn_lib.gradient_estimators import (
-    AntitheticES,
-    Backpropagation,
-    Estimator,
-    PersistentES,
-    Problem,
-    Reinforce,
-)
+from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.inputs import make_inputs
@@ -30,7 +23,6 @@ from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 CONTROLLERS = ("network", "schedule")
-ESTIMATORS = ("es", "pes", "backprop", "reinforce")
 
 _HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
 _BATCH_SIZES = (32, 64, 128, 256)
@@ -68,9 +60,8 @@ class MetaTrainConfig:
             another shape than task A, a whole chunk is of it.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         vary_horizon: whether they differ in horizon alone.
-        estimator: `"es"`, `"pes"`, `"backprop"` or `"reinforce"`.
-        truncation_length: inner steps of a truncation, for `"pes"` and `"backprop"`; `None` is the whole
-            horizon.
+        estimator: of the meta-loss's gradient, a name in `gradient_estimators.ESTIMATORS` or `module:Name`.
+        truncation_length: inner steps of a truncation, for an estimator that truncates; `None` is the whole horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
         tasks_per_chunk: tasks that share a set-up and are trained side by side; 16, in antithetic pairs, fit
             a cache, and with `compile_step` it matters little.
@@ -80,14 +71,13 @@ class MetaTrainConfig:
         outer_lr: Adam's rate on theta at the start; it falls to a twentieth along a cosine.
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
-        inputs: what the meta-optimizer sees, names of `ALL_INPUTS`; `None` is those of `INPUTS`.
+        inputs: what the meta-optimizer sees, names in `inputs.INPUTS` or `module:Name`; `None` is what a new one sees.
         controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
             plain gradient; `None` is nothing.
-        compile_step: whether a C++ compiler makes the inner loop faster: it becomes one function. Where a momentum is
-            learned, or something seen beside `INPUTS`, only the gradient does, and where all chunks are of one shape
-            torch.compile fuses the rest. For `"es"` and `"pes"`; answers agree to rounding, which a long
-            training magnifies, and where there is no compiler it changes nothing.
+        compile_step: whether to train in the fastest loop that a C++ compiler makes of these settings (see `problem`),
+            for an estimator that differentiates nothing. Answers agree to rounding, which a long training magnifies;
+            where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -126,20 +116,21 @@ class MetaTrainConfig:
             raise ValueError(
                 f"controller={self.controller!r} is unknown; use one of {', '.join(CONTROLLERS)}."
             )
-        if self.controller == "schedule" and (self.estimator == "reinforce" or self.inputs is not None):
+        kind = ESTIMATORS.find(self.estimator)
+        if self.controller == "schedule" and (kind.explores or self.inputs is not None):
             raise ValueError(
-                "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use es, "
-                "pes or backprop."
+                "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use "
+                f"{_those(explores=False)}."
             )
         if self.learned_direction not in (None, *learned_directions()):
             raise ValueError(
                 f"learned_direction={self.learned_direction!r} is unknown; use one of "
                 f"{', '.join(learned_directions())}, or None."
             )
-        if self.learned_direction and (self.direction != "sgd" or self.estimator == "reinforce"):
+        if self.learned_direction and (self.direction != "sgd" or kind.explores):
             raise ValueError(
                 f"learned_direction={self.learned_direction!r} is made of the gradient and has no policy to explore "
-                f"with; use direction='sgd' and not {self.direction!r}, and es, pes or backprop and not "
+                f"with; use direction='sgd' and not {self.direction!r}, and {_those(explores=False)} and not "
                 f"{self.estimator}."
             )
         if self.direction not in (*learned_on(), "all"):
@@ -150,8 +141,6 @@ class MetaTrainConfig:
             raise ValueError(
                 f"base_lr={self.base_lr} cannot be the centre of every direction; leave it None."
             )
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(f"estimator={self.estimator!r} is unknown; use one of {', '.join(ESTIMATORS)}.")
         positive = (
             "num_tasks",
             "tasks_per_chunk",
@@ -175,16 +164,17 @@ class MetaTrainConfig:
         if self.seed < 0:
             raise ValueError(f"seed={self.seed} must be 0 or more.")
         if self.truncation_length is not None:
-            if self.estimator not in ("pes", "backprop"):
+            if not kind.truncates:
                 raise ValueError(
                     f"truncation_length={self.truncation_length} means nothing to "
-                    f"estimator={self.estimator!r}, which takes whole unrolls; use pes or backprop."
+                    f"estimator={self.estimator!r}, which takes whole unrolls; use {_those(truncates=True)}."
                 )
             for horizon in self._horizons():
                 check_divides(self.truncation_length, horizon)
-        if self.compile_step and self.estimator not in ("es", "pes"):
+        if self.compile_step and kind.differentiates:
             raise ValueError(
-                f"compile_step=True needs es or pes, which differentiate nothing, and not {self.estimator}."
+                f"compile_step=True needs {_those(differentiates=False)}, which differentiate nothing, and not "
+                f"{self.estimator}."
             )
         seeds = MAX_INDEX // ((self.outer_steps + 1) * self.num_tasks)
         if self.seed >= seeds:
@@ -245,15 +235,7 @@ class MetaTrainConfig:
         return kind(learner, rate, points)
 
     def make_estimator(self) -> Estimator:
-        match self.estimator:
-            case "es":
-                return AntitheticES(self.sigma)
-            case "pes":
-                return PersistentES(self.truncation_length, self.sigma)
-            case "backprop":
-                return Backpropagation(self.truncation_length)
-            case _:
-                return Reinforce(self.sigma)
+        return ESTIMATORS.find(self.estimator).make(self)
 
     def init_theta(self) -> Tensor:
         """Meta-parameters before the first outer step; they depend on the meta-seed alone."""
@@ -300,6 +282,9 @@ class MetaTrainConfig:
     def problem(self, chunk: int, set_up: SetUp) -> Problem:
         """The tasks of a chunk, numbered from 0 in the order in which they are drawn.
 
+        With `compile_step` the loop is one C++ function; where that does not hold all that is trained, only the
+        gradient is, and torch.compile makes one of the rest where all chunks have one shape.
+
         Base rates follow the golden ratio's sequence, which is even over any run of tasks.
         """
         size = self.chunks[chunk]
@@ -340,3 +325,13 @@ class MetaTrainConfig:
     def _horizons(self) -> list[int]:
         factors = _HORIZON_FACTORS if self.vary_setup or self.vary_horizon else (1.0,)
         return [max(2, int(self.horizon * factor)) for factor in factors]
+
+
+def _those(**can: bool) -> str:
+    """The estimators that can do this, in words."""
+    names = [
+        name
+        for name, kind in ESTIMATORS.items()
+        if all(getattr(kind, each) == value for each, value in can.items())
+    ]
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
