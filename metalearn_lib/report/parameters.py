@@ -117,6 +117,15 @@ class Boolean:
         raise ValueError(f"{_shown(name, value)} is neither True nor False; {_remedy(name, True)}")
 
 
+SIZES: dict[str, Rule] = {
+    "num_instances": Integer(2, 4096, example=128),
+    "num_tuning": Integer(2, 1024, example=64),
+    "num_meta_seeds": Integer(1, 5, example=5),
+    "workers": Integer(0, 256, example=0),
+}
+"""How large a page's contest is; all pages of the contest take these parameters."""
+
+
 def check_parameters(namespace: MutableMapping[str, Any], **rules: Rule) -> None:
     """Check every parameter, and that there is no other: a misspelt name would otherwise do nothing at all.
 
