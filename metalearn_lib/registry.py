@@ -56,7 +56,7 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
         for name in self.modules:
             module = import_module(f"{self.package}.{name}")
             for kind in vars(module).values():
-                if self._is_one(kind) and kind.__module__ == module.__name__:
+                if self.lists(kind) and kind.__module__ == module.__name__:
                     if kind.name in kinds:
                         raise ValueError(
                             f"{kind.__module__} and {kinds[kind.name].__module__} both call a "
@@ -65,7 +65,8 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
                     kinds[kind.name] = kind
         return kinds
 
-    def _is_one(self, kind: Any) -> bool:
+    def lists(self, kind: Any) -> bool:
+        """Whether `kind` is a class of the kind that stands here, and can be made."""
         if not isinstance(kind, type) or kind is self.base or inspect.isabstract(kind):
             return False
         return issubclass(kind, self.base)
@@ -76,7 +77,7 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
         Raises:
             KeyError: for a name that there is not; `find` says it in a sentence.
         """
-        return self._from_outside(name) if ":" in name else self._kinds[name]
+        return from_outside(name, self) if ":" in name else self._kinds[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kinds)
@@ -91,7 +92,7 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
             ValueError: for a name that there is not, a module that cannot be imported, or a class of another kind.
         """
         if ":" in name:
-            return self._from_outside(name)
+            return from_outside(name, self)
         if name in self._kinds:
             return self._kinds[name]
         near = difflib.get_close_matches(name, self._kinds, 1)
@@ -105,22 +106,30 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
         """What one of them is, in words."""
         return "".join(f" {c.lower()}" if c.isupper() else c for c in self.base.__name__).strip()
 
-    def _from_outside(self, name: str) -> Kind:
-        module, _, attribute = name.partition(":")
-        try:
-            found = getattr(import_module(module), attribute)
-        except ImportError as fault:
-            raise ValueError(
-                f"{name!r}: the module {module!r} cannot be imported ({fault}); is it on PYTHONPATH, or in this folder?"
-            ) from fault
-        except AttributeError:
-            there = [each for each, kind in vars(import_module(module)).items() if self._is_one(kind)]
-            raise ValueError(
-                f"{name!r}: {module!r} has no {attribute!r}; it has {', '.join(there) or f'no {self.what}'}."
-            ) from None
-        if not self._is_one(found):
-            raise ValueError(
-                f"{name!r} is no {self.what}: it must be a class derived from {self.base_name} with every method "
-                "written out."
-            )
+
+def from_outside(name: str, *registries: Registry[Any]) -> Any:
+    """The class that `module:Name` names, of a kind that one of `registries` lists.
+
+    Raises:
+        ValueError: for a module that cannot be imported, a name that it has not, or a class of another kind.
+    """
+    kind = " or ".join(each.what for each in registries)
+    path, _, attribute = name.partition(":")
+    try:
+        module = import_module(path)
+    except ImportError as fault:
+        raise ValueError(
+            f"{name!r}: the module {path!r} cannot be imported ({fault}); is it on PYTHONPATH, or in this folder?"
+        ) from fault
+    found = getattr(module, attribute, None)
+    if any(each.lists(found) for each in registries):
         return found
+    if found is None:
+        there = [each for each, value in vars(module).items() if any(one.lists(value) for one in registries)]
+        raise ValueError(
+            f"{name!r}: {path!r} has no {attribute!r}; it has {', '.join(there) or f'no {kind}'}."
+        )
+    bases = " or ".join(each.base_name for each in registries)
+    raise ValueError(
+        f"{name!r} is no {kind}: it must be a class derived from {bases} with every method written out."
+    )

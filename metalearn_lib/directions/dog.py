@@ -16,7 +16,7 @@ class DoG(Packaged):
     References: Ivgi, Hinder and Carmon (2023) [ivgi2023dog].
     """
 
-    name, label = "dog", "DoG"
+    name, label, colour = "dog", "DoG", "#CC79A7"
     package, distribution = "dog", "dog-optimizer"
     needs_tuning = False
 

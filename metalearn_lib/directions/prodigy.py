@@ -14,7 +14,7 @@ class Prodigy(Packaged):
     References: Mishchenko and Defazio (2024) [mishchenko2024prodigy].
     """
 
-    label = "Prodigy"
+    label, colour = "Prodigy", "#882255"
     package = "prodigyopt"
     needs_tuning = False
 

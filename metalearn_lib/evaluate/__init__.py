@@ -2,6 +2,7 @@
 
 from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard_cells
 from metalearn_lib.evaluate.contest import CellResult, by_cell, evaluate
+from metalearn_lib.evaluate.contestants import ORACLE
 from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Rival, Tune, constant
 from metalearn_lib.evaluate.store import COLUMNS, Store, StoreError
 from metalearn_lib.evaluate.threshold import (
@@ -15,9 +16,6 @@ from metalearn_lib.evaluate.threshold import (
     steps_to_threshold,
 )
 from metalearn_lib.evaluate.tuning import search, tune
-
-ORACLE = "SGD re-tuned on B"
-"""The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 __all__ = [
     "COLUMNS",

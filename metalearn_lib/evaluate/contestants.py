@@ -14,6 +14,7 @@ from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Rival, Tune
 from metalearn_lib.rates import RATES
 from metalearn_lib.rates.base import Rate
 from metalearn_lib.rates.constant import Constant
+from metalearn_lib.registry import from_outside
 from metalearn_lib.shifts.random_family import MIXTURE, random_family
 
 LEARNED = {
@@ -24,6 +25,10 @@ LEARNED = {
     "schedule": ("learned schedule", "sgd", "schedule"),
 }
 """Learned rates: what tables call each, the rival whose direction and tuned rate it builds on, and its shipped file."""
+PLACES = {"": "", "A": "", "mixture": ", tuned on the mixture", "B": " re-tuned on B"}
+"""Where a rule may be tuned, and what its label says of it."""
+ORACLE = Gradient.label + PLACES["B"]
+"""The ruler: SGD at the rate tuned on the cell itself, on other seeds."""
 
 
 def rivals() -> dict[str, type[Direction] | type[Rate]]:
@@ -67,19 +72,17 @@ def contestant(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
     """
     rule, _, place = name.partition("@")
     known = rivals()
-    if (rule in known or (":" in rule and rule.split(":")[0] not in LEARNED)) and place in (
-        "",
-        "A",
-        "mixture",
-        "B",
-    ):
-        kind = known[rule] if rule in known else _from_outside(rule)
+    if (rule in known or (":" in rule and rule.split(":")[0] not in LEARNED)) and place in PLACES:
+        kind = known[rule] if rule in known else from_outside(rule, DIRECTIONS, RATES)
+        if not kind.rival:
+            raise ValueError(
+                f"rival {name!r} has settings that tuning does not find; put it to tasks with `evaluate`."
+            )
         made = rival(kind)
         if issubclass(kind, Direction) and not kind.needs_tuning and not place:
             return kind.label, made.make(1.0, made.numbers[0])
         on = {"mixture": mixture_cell(), "B": None}.get(place, home_cell())
-        suffix = {"mixture": ", tuned on the mixture", "B": " re-tuned on B"}.get(place, "")
-        return kind.label + suffix, Tune(made, on)
+        return kind.label + PLACES[place], Tune(made, on)
     rule, _, weights = name.partition(":")
     if rule in LEARNED:
         label, base, file = LEARNED[rule]
@@ -93,13 +96,3 @@ def contestant(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
         f"@mixture or @B for where it is tuned, or {', '.join(LEARNED)}, each with :FILE for other weights "
         f"({', '.join(shipped())} ship)."
     )
-
-
-def _from_outside(name: str) -> type[Direction] | type[Rate]:
-    try:
-        return DIRECTIONS.find(name)
-    except ValueError as fault:
-        try:
-            return RATES.find(name)
-        except ValueError:
-            raise fault from None

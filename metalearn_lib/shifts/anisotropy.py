@@ -16,7 +16,7 @@ class Anisotropy(Shift):
     """
 
     lowest, highest, identity, unit = 1.0, 4096.0, 1.0, "longest axis over shortest"
-    symbol, stops = "x", tuple(2.0**power for power in range(13))
+    symbol, stops = "×", tuple(2.0**power for power in range(13))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -13,7 +13,7 @@ class AxisAnisotropy(Shift):
     """Stretch along the features themselves, in random order: what standardising each feature takes back."""
 
     lowest, highest, identity, unit = 1.0, 4096.0, 1.0, "widest feature over narrowest"
-    symbol, stops = "x", tuple(2.0**power for power in range(13))
+    symbol, stops = "×", tuple(2.0**power for power in range(13))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -55,7 +55,7 @@ class Shift(Wrapped):
     whole: ClassVar[bool] = False
     """whether the severity is a count"""
     symbol: ClassVar[str] = ""
-    """the unit in short, after a number"""
+    """the unit in short; see `told`"""
     stops: ClassVar[tuple[float, ...]] = ()
     """severities at which sliders stop; none for a shift that no slider is made for"""
     reshapes: ClassVar[bool] = False
@@ -73,6 +73,13 @@ class Shift(Wrapped):
             raise ValueError(
                 f"severity={self.severity!r} of the shift {self.name!r} is a count ({self.unit}); use a whole number."
             )
+
+    @classmethod
+    def told(cls, severity: float) -> str:
+        """A severity with its unit in short, as "4 sd" or "× 1/4"."""
+        if cls.symbol == "×":
+            return f"× 1/{1 / severity:.4g}" if severity < 1 else f"× {severity:.4g}"
+        return f"{severity:.4g}{'' if cls.symbol in ('', '°') else ' '}{cls.symbol}"
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -13,7 +13,7 @@ class ClassNoise(Shift):
     """Replace each training label, with probability `severity`, by the next class: an error with a direction."""
 
     lowest, highest, identity, unit = 0.0, 0.45, 0.0, "probability that a training label is the next one"
-    stops = tuple(0.05 * part for part in range(10))
+    stops = tuple(part / 20 for part in range(10))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

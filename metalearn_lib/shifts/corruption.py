@@ -13,7 +13,7 @@ class Corruption(Shift):
     """Replace each feature of each point, with probability `severity`, by standard normal noise: a flaky sensor."""
 
     lowest, highest, identity, unit = 0.0, 0.9, 0.0, "probability that a feature is noise"
-    stops = tuple(0.1 * tenth for tenth in range(10))
+    stops = tuple(tenth / 10 for tenth in range(10))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -17,7 +17,7 @@ class Embedding(Shift):
     """
 
     lowest, highest, identity, unit, whole = 2.0, 1024.0, 2.0, "features in all, of task A's 2", True
-    symbol, reshapes = "features", True
+    symbol, reshapes, stops = "features", True, (2.0, 3.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -19,6 +19,7 @@ class Imbalance(Shift):
     """
 
     lowest, highest, identity, unit = 0.05, 0.99, 0.25, "share of the first class; 0.25 of four is even"
+    stops = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95)
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -16,7 +16,7 @@ class LabelNoise(Shift):
     """
 
     lowest, highest, identity, unit = 0.0, 0.8, 0.0, "probability that a training label is wrong"
-    stops = tuple(0.1 * tenth for tenth in range(9))
+    stops = tuple(tenth / 10 for tenth in range(9))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

@@ -13,7 +13,7 @@ class Nuisance(Shift):
     """Append `severity` features of standard normal noise, which say nothing of the class."""
 
     lowest, highest, identity, unit, whole = 0.0, 1024.0, 0.0, "features added", True
-    symbol, reshapes = "features", True
+    symbol, reshapes, stops = "features", True, (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 
     @classmethod
     def severity_at(cls, u: float) -> float:

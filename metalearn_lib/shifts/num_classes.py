@@ -14,7 +14,7 @@ class NumClasses(Shift):
     """`severity` classes in place of four."""
 
     lowest, highest, identity, unit, whole = 2.0, 64.0, 4.0, "classes", True
-    symbol, reshapes = "classes", True
+    symbol, reshapes, stops = "classes", True, (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
     @classmethod
     def severity_at(cls, u: float) -> float:

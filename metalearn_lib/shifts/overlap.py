@@ -15,7 +15,7 @@ class Overlap(Shift):
     """Blobs `severity` times as wide, in task A's units: classes that cannot be told apart as well."""
 
     lowest, highest, identity, unit = 0.25, 8.0, 1.0, "a factor on the spread of a blob"
-    symbol, stops = "x", tuple(2.0 ** (power / 2) for power in range(-4, 7))
+    symbol, stops = "×", tuple(2.0 ** (power / 2) for power in range(-4, 7))
 
     @classmethod
     def severity_at(cls, u: float) -> float:

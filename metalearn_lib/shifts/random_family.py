@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Generator, rand, randint
 
+from metalearn_lib.registry import from_outside
 from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.shifts.base import Shift, Wrapped
 from metalearn_lib.tasks import TASKS
@@ -65,10 +66,7 @@ def kind_of(name: str) -> type[TaskFamily] | None:
         ValueError: for a name that there is not.
     """
     if ":" in name:
-        try:
-            return SHIFTS.find(name)
-        except ValueError:
-            return TASKS.find(name)
+        return from_outside(name, SHIFTS, TASKS)
     known = families()
     if name not in known:
         raise ValueError(

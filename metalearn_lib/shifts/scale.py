@@ -13,7 +13,7 @@ class Scale(Shift):
     """Multiply every input by `severity`: other units, or an un-normalised sensor."""
 
     lowest, highest, identity, unit = 1 / 64, 64.0, 1.0, "a factor on task A's inputs"
-    symbol, stops = "x", tuple(2.0**power for power in range(-6, 7))
+    symbol, stops = "×", tuple(2.0**power for power in range(-6, 7))
 
     @classmethod
     def severity_at(cls, u: float) -> float:
