@@ -4,6 +4,11 @@ import pandas as pd
 import pytest
 
 from metalearn_lib import cli
+from metalearn_lib.evaluate.contestants import LEARNED, rivals
+from metalearn_lib.gradient_estimators import ESTIMATORS
+from metalearn_lib.inputs import INPUTS
+from metalearn_lib.shifts import SHIFTS
+from metalearn_lib.tasks import TASKS
 
 TINY = ["evaluate", "--instances", "2", "--tuning", "2", "--workers", "1"]
 
@@ -43,6 +48,9 @@ def test_the_command_prints_a_line_for_each_rival_and_writes_every_run_and_a_fig
         (["--shift", "shrink"], "shift 'shrink' is unknown; use one of translate, scale"),
         (["--severity", "-1"], "severity=-1.0 is out of range for the shift 'scale'"),
         (["--rivals", "sgd,nobody"], "rival 'nobody' is unknown; use one of sgd"),
+        (["--rivals", "sgd,no_module:X"], "'no_module:X': the module 'no_module' cannot be imported"),
+        (["--family", "moon"], "task family 'moon' is unknown; did you mean 'moons'?"),
+        (["--family", "metalearn_lib.shifts.scale:Scale"], "is made from another family, as a shift is"),
         (["--instances", "0"], "count must be at least 1"),
     ],
 )
@@ -61,9 +69,16 @@ def test_a_damaged_table_is_named_and_not_overwritten(tmp_path, capsys):
     assert out.read_bytes() == b"no table"
 
 
-def test_the_list_names_every_shift_and_rival(capsys):
+def test_another_family_is_taken_as_it_is_or_shifted(tmp_path, capsys):
+    for arguments, cell in ((["--severity", "2", "--shift", "scale"], "moons, scale 2"), ([], "moons")):
+        out = tmp_path / f"{cell}.parquet"
+        command = [*TINY, "--family", "moons", *arguments, "--rivals", "sgd", "--out", str(out)]
+        assert cli.main(command) == 0
+        assert f"{cell}: gradient evaluations to the threshold" in capsys.readouterr().out
+        assert set(pd.read_parquet(out)["cell"]) == {cell}
+
+
+def test_the_list_names_everything_that_has_a_name(capsys):
     assert cli.main(["evaluate", "--list"]) == 0
-    printed = capsys.readouterr().out
-    assert "translate" in printed
-    assert "schedulefree" in printed
-    assert "meta-adam" in printed
+    printed = capsys.readouterr().out.split()
+    assert {*SHIFTS, *TASKS, *rivals(), *LEARNED, *INPUTS, *ESTIMATORS} <= set(printed)

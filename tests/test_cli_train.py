@@ -1,10 +1,13 @@
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from metalearn_lib import cli
 from metalearn_lib.cards import load_theta
+from metalearn_lib.cli.settings import settings
 from metalearn_lib.meta_train import MetaTrainConfig
 
 TINY = ["--num-tasks", "2", "--horizon", "4", "--batch-size", "16", "--outer-steps", "2", "--workers", "1"]
@@ -22,7 +25,19 @@ def test_train_writes_a_file_that_train_like_gives_again(tmp_path, capsys):
 def test_every_setting_of_the_config_is_a_flag():
     fields = {field.name: field.type for field in dataclasses.fields(MetaTrainConfig)}
     plain = {name: kind.split(" |")[0].split("[")[0] for name, kind in fields.items()}
-    assert {name: kind.__name__ for name, kind in cli._settings().items()} == plain
+    assert {each.name: each.kind.__name__ for each in settings()} == plain
+
+
+def test_the_help_says_of_every_setting_what_the_config_says_and_waits_for_no_torch():
+    program = "import sys; from metalearn_lib.cli import main; main(['train', '--help'])"
+    command = f"try:\n    {program}\nfinally:\n    assert 'torch' not in sys.modules"
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
+    told = " ".join(result.stdout.split())
+    assert (
+        "--outer-lr FLOAT Adam's rate on theta at the start; it falls to a twentieth along a cosine" in told
+    )
+    assert all(f"--{each.name.replace('_', '-')}" in told for each in settings())
 
 
 def test_train_takes_up_a_run_where_it_was_left(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """Evaluation under shift: gradient evaluations to a threshold, on instances that all methods share."""
 
-from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard_cells
+from metalearn_lib.evaluate.cells import Cell, family_cell, home_cell, shifted_cell, standard_cells
 from metalearn_lib.evaluate.contest import CellResult, by_cell, evaluate
 from metalearn_lib.evaluate.contestants import ORACLE
 from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Rival, Tune, constant
@@ -37,6 +37,7 @@ __all__ = [
     "constant",
     "draw_line",
     "evaluate",
+    "family_cell",
     "held_out_curve",
     "home_cell",
     "search",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.inner_loop import Instances, draw_instances
 from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.shifts import make_shift
+from metalearn_lib.shifts.base import Wrapped
+from metalearn_lib.tasks import TASKS
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
@@ -58,13 +60,34 @@ def home_cell() -> Cell:
     return Cell("task A", GaussianMixture())
 
 
-def shifted_cell(shift_family: str, severity: float) -> Cell:
-    """Task B: task A's family under a shift.
+def family_cell(name: str) -> Cell:
+    """Tasks of another kind: a family of `TASKS`, or `module:Name`, as it is made without arguments.
 
     Raises:
-        ValueError: for an unknown shift, or a severity out of its range.
+        ValueError: for a name that there is not.
     """
-    return Cell(f"{shift_family} {severity:g}", make_shift(shift_family, home_cell().family, severity))
+    family = TASKS.find(name)
+    if issubclass(family, Wrapped):
+        raise ValueError(f"{name!r} is made from another family, as a shift is; name it as the shift.")
+    made = family()
+    return Cell(made.label, made, batch_size=min(Cell.batch_size, made.num_points))
+
+
+def shifted_cell(shift_family: str, severity: float, family: str | None = None) -> Cell:
+    """Task B: a family under a shift.
+
+    Args:
+        shift_family: a name in `SHIFTS`, or `module:Name`.
+        severity: in the shift's own unit.
+        family: what is shifted; see `family_cell`. None is task A's.
+
+    Raises:
+        ValueError: for a name that there is not, or a severity out of the shift's range.
+    """
+    of = home_cell() if family is None else family_cell(family)
+    shifted = make_shift(shift_family, of.family, severity)
+    before = "" if family is None else f"{of.name}, "
+    return replace(of, name=f"{before}{shifted.name} {severity:g}", family=shifted)
 
 
 def standard_cells() -> list[Cell]:
