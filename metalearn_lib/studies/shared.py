@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.registration import geometric_mean
+from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
+from metalearn_lib.tasks.base import TaskFamily
 
 Speedups = dict[str, dict[str, Interval]]
 """By cell and method."""
@@ -24,9 +27,14 @@ def times(cells: Sequence[CellResult], method: str) -> NDArray:
 def over(cells: Sequence[CellResult], method: str, baseline: str = "SGD") -> Interval:
     """How many times sooner `method` crosses than `baseline`, over cells together.
 
-    Of one cell it is `CellResult.speedup`. With the two exchanged it is the regret of `baseline` to `method`.
+    Of one cell it is `CellResult.speedup`.
     """
     return restricted_speedup(times(cells, baseline), times(cells, method))
+
+
+def regret(cells: Sequence[CellResult], method: str, oracle: str) -> Interval:
+    """How many times as long `method` takes as `oracle`, over cells together; the inverse of `over`."""
+    return over(cells, oracle, method)
 
 
 def failing(cells: Sequence[CellResult], method: str) -> float:
@@ -49,3 +57,18 @@ def speedups(results: Mapping[str, CellResult], baselines: Mapping[str, str]) ->
 def count_verdicts(intervals: Iterable[Interval]) -> Counter[Verdict]:
     """How many are better, worse, equivalent and inconclusive."""
     return Counter(verdict(each) for each in intervals)
+
+
+def tuned_rate(table: pd.DataFrame, cell: str, method: str) -> float:
+    """The rate at which a method ran in a cell."""
+    return float(table.loc[(table.cell == cell) & (table.method == method), "lr"].iloc[0])
+
+
+def as_text(value: object) -> str:
+    """How a table shows a value: a share as per cent, anything else as it is."""
+    return f"{value:.1%}" if isinstance(value, float) else str(value)
+
+
+def layers(family: TaskFamily) -> list[TaskFamily]:
+    """A family and what it wraps, from the outermost to the family that is drawn."""
+    return [family, *layers(family.family)] if isinstance(family, Wrapped) else [family]
