@@ -1,10 +1,15 @@
 import shutil
+import subprocess
+from copy import copy
+from itertools import pairwise
 
 import pytest
 import torch
 
-from metalearn_lib import fused
-from metalearn_lib.fused.learner import Fused, fuse
+from metalearn_lib.fused import learner as fused
+from metalearn_lib.fused.compile import FLAGS, integers
+from metalearn_lib.fused.learner import LOSS_AND_GRAD, Fused, fuse
+from metalearn_lib.fused.loop import UNROLL
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learners import MLP, Batch
 from metalearn_lib.meta_optimizer import MetaOptimizer
@@ -16,17 +21,18 @@ from metalearn_lib.types import Seeds
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ on the path")
 
 
-@pytest.fixture(autouse=True)
-def a_cache_of_its_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    fused._library.cache_clear()
-    yield
-    fused._library.cache_clear()
-
-
 @pytest.fixture
-def no_compiler(monkeypatch, a_cache_of_its_own):
-    monkeypatch.setenv("CXX", "no-such-compiler")
+def afresh(monkeypatch, tmp_path):
+    """As in a process that has made nothing yet, with a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def forget():
+        made = copy(LOSS_AND_GRAD)
+        vars(made).pop("function", None)
+        monkeypatch.setattr(fused, "LOSS_AND_GRAD", made)
+
+    forget()
+    return forget
 
 
 def stack(sizes, batch_size, num_tasks=3):
@@ -138,48 +144,111 @@ def test_the_loop_runs_through_it_and_gives_the_same_answers(kind):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_without_a_compiler_and_for_hyperbolic_tangents_the_learner_stays_as_it_is(no_compiler):
+def test_without_a_compiler_and_for_hyperbolic_tangents_the_learner_stays_as_it_is(afresh, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
     assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
     assert fuse(MLP((3, 7, 5), "tanh")) == MLP((3, 7, 5), "tanh")
 
 
-def test_a_compiler_that_fails_is_named_and_not_used(monkeypatch, tmp_path):
+@pytest.mark.parametrize("each", [LOSS_AND_GRAD, UNROLL], ids=lambda each: each.name)
+def test_a_compiler_that_fails_is_named_and_not_used(each, monkeypatch, tmp_path):
     compiler = tmp_path / "broken"
     compiler.write_text("#!/bin/sh\necho out of paper >&2\nexit 1\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
-    with pytest.warns(UserWarning, match=r"broken cannot make fused.cpp, so it is not used: out of paper"):
-        assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.warns(
+        UserWarning, match=rf"broken cannot make {each.source.name}, so it is not used: out of paper"
+    ):
+        assert type(each).function.func(each) is None
     assert list((tmp_path / "metalearn_lib").iterdir()) == []
 
 
 @needs_compiler
-def test_it_is_compiled_once(tmp_path):
+def test_it_is_compiled_once(afresh, tmp_path):
     assert isinstance(fuse(MLP((3, 7, 5))), Fused)
     (made,) = (tmp_path / "metalearn_lib").iterdir()
     before = made.stat().st_mtime_ns
-    fused._library.cache_clear()
+    afresh()
     assert isinstance(fuse(MLP((3, 7, 5))), Fused)
     assert made.stat().st_mtime_ns == before
 
 
 @needs_compiler
-def test_a_damaged_file_is_named_and_not_used():
-    made = fused._cached(shutil.which("g++"))
+def test_a_damaged_file_is_named_and_not_used(afresh):
+    made = fused.LOSS_AND_GRAD.made_by(shutil.which("g++"))
     made.parent.mkdir(parents=True)
     made.write_bytes(b"half a lib")
     with pytest.warns(
-        UserWarning, match=r"fused-.*\.so cannot be used, and plain PyTorch is.*delete the file"
+        UserWarning, match=r"gradient-.*\.so cannot be used, and plain PyTorch is.*delete the file"
     ):
         assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
 
 
-def test_no_room_for_it_is_said(tmp_path, monkeypatch):
+def test_no_room_for_it_is_said(afresh, tmp_path, monkeypatch):
     (tmp_path / "full").write_text("a file in the folder's place")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "full"))
     if shutil.which("g++") is not None:
         with pytest.warns(UserWarning, match="cannot be used, and plain PyTorch is"):
             assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
+
+
+@needs_compiler
+def test_both_files_are_made_without_a_warning(tmp_path):
+    command = ["g++", *FLAGS, "-Werror", "-o", tmp_path / "made.so", UNROLL.source]
+    assert {"-Wall", "-Wextra"} < set(FLAGS)
+    assert '#include "gradient.cpp"' in UNROLL.source.read_text()
+    made = subprocess.run(command, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("params", "x", "target", "message"),
+    [
+        ((3, 67), (3, 20, 3), (3, 20, 5), "the weights are not as many as the network has"),
+        ((3, 68), (3, 20, 4), (3, 20, 5), "another number of features or classes than the network"),
+        ((3, 68), (3, 20, 3), (3, 20, 6), "another number of features or classes than the network"),
+        ((4, 68), (3, 20, 3), (3, 20, 5), "each task has as many runs, and 1 point or more"),
+        ((3, 68), (3, 0, 3), (3, 0, 5), "each task has as many runs, and 1 point or more"),
+        ((3, 68), (3, 20, 3), (3, 19, 5), "must be of the same tasks and points"),
+        ((3, 68), (3, 20, 3), (1, 20, 5), "must be of the same tasks and points"),
+    ],
+)
+def test_shapes_that_would_be_read_past_their_end_are_refused(params, x, target, message):
+    learner = fuse(MLP((3, 7, 5)))
+    assert isinstance(learner, Fused)
+    batch = Batch(torch.zeros(x), torch.zeros(target))
+    for call in (learner.loss_and_grad, learner.loss):
+        with pytest.raises(ValueError, match=message):
+            call(torch.zeros(params), batch)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "message"),
+    [
+        ((3,), 1, "two widths or more"),
+        ((3, 0, 5), 1, "each of 1 or more"),
+        ((3, 2**14 + 1, 5), 1, "above 16,384"),
+        ((3, *[2**14] * 9, 5), 2**14, "the network is too large"),
+    ],
+)
+def test_a_network_that_cannot_be_or_is_too_large_is_refused(sizes, batch_size, message):
+    num_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+    place = torch.zeros(1).data_ptr()  # with a place for the gradient, all points are taken at a time
+    with pytest.raises(ValueError, match=message):
+        LOSS_AND_GRAD.function(
+            *(None, num_params, place, None, integers(sizes), len(sizes), 1, 1, batch_size),
+            *(sizes[0], sizes[-1], None, 0, 0, None, 0, 0),
+        )
+
+
+@needs_compiler
+def test_points_of_another_type_are_left_to_the_mlp_to_refuse():
+    params, batch = stack((3, 7, 5), 20)
+    with pytest.raises(RuntimeError, match="scalar type"):
+        fuse(MLP((3, 7, 5))).loss_and_grad(params, Batch(batch.x.double(), batch.target))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns about itself

@@ -1,10 +1,9 @@
 import shutil
-import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from metalearn_lib import fused, fused_loop
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.adamw import AdamW
 from metalearn_lib.directions.gradient import Gradient
@@ -12,12 +11,15 @@ from metalearn_lib.directions.layer_rates import LayerRates
 from metalearn_lib.directions.learned_momentum import LearnedMomentum
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.directions.nesterov import Nesterov
+from metalearn_lib.fused import loop as fused_loop
+from metalearn_lib.fused.compile import integers
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import theta_of, with_theta
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
+from metalearn_lib.inputs import INPUTS, make_inputs
 from metalearn_lib.learners import MLP, layer_sizes
-from metalearn_lib.meta_optimizer import ALL_INPUTS, INPUTS, MetaOptimizer
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.constant import Constant
@@ -31,28 +33,16 @@ LEARNER = MLP((3, 7, 5, 4))
 LAYERS = layer_sizes(LEARNER)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def a_cache_of_its_own(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        for each in (fused, fused_loop):
-            each._library.cache_clear()
-        yield
-    for each in (fused, fused_loop):
-        each._library.cache_clear()
-
-
 @pytest.fixture
 def calls(monkeypatch):
     """How often the C++ function has run."""
-    compiled, made = fused_loop._library(), []
+    unroll, made = fused_loop.UNROLL.function, []
 
-    class Counting:
-        def unroll(self, *arguments):
-            made.append(arguments)
-            compiled.unroll(*arguments)
+    def counting(*arguments):
+        made.append(arguments)
+        unroll(*arguments)
 
-    monkeypatch.setattr(fused_loop, "_library", Counting)
+    monkeypatch.setattr(fused_loop, "UNROLL", SimpleNamespace(function=counting))
     return made
 
 
@@ -85,10 +75,13 @@ def learned(base_lr=0.1, **settings):
         (learned(0.05), Momentum(0.8), Monitor()),
         (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
         (learned(0.05), LayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
-        (learned(hidden=3, bound=0.5, inputs=INPUTS[::-3]), Gradient(), Monitor(0.3, 0.6)),
-        (learned(inputs=("log_lr",)), Gradient(), Monitor()),
+        (learned(hidden=3, bound=0.5, inputs=make_inputs()[::-3]), Gradient(), Monitor(0.3, 0.6)),
+        *((learned(inputs=(kind(),)), Gradient(), Monitor()) for kind in fused_loop._INPUTS),
     ],
-    ids=["gradient", "momentum", "adam", "rates of layers", "other settings", "blind"],
+    ids=[
+        *("gradient", "momentum", "adam", "rates of layers", "other settings"),
+        *(f"told {kind.name} alone" for kind in fused_loop._INPUTS),
+    ],
 )
 def test_it_gives_the_loops_own_answers_over_two_truncations(rate, direction, monitor, arms, calls):
     instances, state, plain, ours = problem(rate, direction, monitor, arms=arms)
@@ -169,7 +162,7 @@ def _third(branch):
     ("rate", "direction"),
     [
         (Constant(0.1), Gradient()),
-        (learned(inputs=ALL_INPUTS), Gradient()),
+        (learned(inputs=make_inputs(INPUTS)), Gradient()),
         (learned(), Nesterov()),
         (learned(), AdamW()),
         (learned(), LearnedMomentum(torch.zeros(LearnedMomentum.network().num_theta), LAYERS)),
@@ -225,7 +218,7 @@ def test_points_that_lie_otherwise_in_memory_are_read_all_the_same():
         ({"learned_direction": "layer_rates"}, FusedLoop, True),
         ({"vary_setup": True, "families": ("home", "scale")}, FusedLoop, True),
         ({"learned_direction": "momentum"}, CompiledLoop, False),
-        ({"inputs": ALL_INPUTS}, CompiledLoop, False),
+        ({"inputs": tuple(INPUTS)}, CompiledLoop, False),
         ({"controller": "schedule"}, CompiledLoop, False),
         ({"controller": "schedule", "vary_setup": True}, FusedLoop, False),
         ({"compile_step": False}, InnerLoop, False),
@@ -246,18 +239,81 @@ def test_no_steps_are_refused_as_in_the_loop():
 
 def test_without_a_compiler_it_is_the_loop(monkeypatch):
     instances, state, plain, ours = problem(learned())
-    monkeypatch.setattr(fused_loop, "_library", lambda: None)
+    monkeypatch.setattr(fused_loop, "UNROLL", SimpleNamespace(function=None))
     assert all(map(torch.equal, *(leaves(loop.unroll(instances, state)) for loop in (plain, ours))))
 
 
-def test_a_compiler_that_fails_is_said_and_the_loop_goes_on(monkeypatch):
-    def fail(*arguments, **settings):
-        raise subprocess.CalledProcessError(1, "g++")
+def wrong(change, part="of_rate"):
+    return lambda rule: change(getattr(rule, part))
 
-    fused._library()
-    monkeypatch.setattr(
-        fused_loop, "fingerprint", lambda *values: "another"
-    )  # a name of its own in the cache
-    monkeypatch.setattr(fused_loop.subprocess, "run", fail)
-    with pytest.warns(UserWarning, match=r"fused-loop-.*\.so cannot be used, and plain PyTorch is"):
-        assert fused_loop._library.__wrapped__() is None
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rule: setattr(rule, "direction", 4), "there is no such direction"),
+        (lambda rule: setattr(rule, "direction", -1), "there is no such direction"),
+        (lambda rule: setattr(rule, "direction", 1), "the state has another number of parts than the rule"),
+        (lambda rule: setattr(rule, "num_layers", 2), "the layers do not make up the weights"),
+        (lambda rule: setattr(rule, "layers", integers((10**6, -(10**6), 82))), "the layers do not make up"),
+        (wrong(lambda network: setattr(network, "hidden", 0)), "has no units or sees nothing"),
+        (wrong(lambda network: setattr(network, "hidden", 17)), "another number of weights than its layers"),
+        (wrong(lambda network: setattr(network, "num_memories", 5)), "another number of weights"),
+        (wrong(lambda network: network.inputs.__setitem__(1, 8)), "is not told of such an input"),
+        (wrong(lambda network: network.inputs.__setitem__(1, -1)), "is not told of such an input"),
+        (wrong(lambda network: network.inputs.__setitem__(0, 8), "of_layer"), "is not told of such an input"),
+        (wrong(lambda network: setattr(network, "num_theta", 5), "of_layer"), "another number of weights"),
+    ],
+)
+def test_a_rule_that_would_read_past_an_end_is_refused_and_nothing_is_changed(change, message, monkeypatch):
+    by_layer = LayerRates(torch.zeros(LayerRates.network().num_theta), LAYERS)
+    instances, state, _, ours = problem(learned(), by_layer)
+    made = fused_loop._rule
+
+    def changed(*arguments):
+        fused_loop._network.cache_clear()
+        change(rule := made(*arguments))
+        fused_loop._network.cache_clear()
+        return rule
+
+    monkeypatch.setattr(fused_loop, "_rule", changed)
+    kept = [leaf.clone() for leaf in leaves(state)]
+    with pytest.raises(ValueError, match=rf"unroll in C\+\+ refuses its arguments: .*{message}"):
+        ours.unroll(instances, state)
+    assert all(map(torch.equal, leaves(state), kept))
+
+
+def test_a_state_of_other_sizes_or_parts_is_refused(monkeypatch):
+    instances, state, _, ours = problem(learned(), Momentum())
+    short = state._replace(monitor=state.monitor._replace(fast=state.monitor.fast[:, :1]))
+    with pytest.raises(ValueError, match="a part of the state has another size than the rule"):
+        ours.unroll(instances, short)
+    with pytest.raises(ValueError, match="a part of the state has another size than the rule"):
+        ours.unroll(instances, state._replace(direction=state.direction[:-1]))
+    with pytest.raises(ValueError, match="the state has another number of parts than the rule"):
+        ours.unroll(instances, state._replace(direction=(state.direction, state.direction)))
+    with pytest.raises(ValueError, match="each task has as many runs"):
+        ours.unroll(instances.take(slice(0, 3)), state)
+    monkeypatch.setattr(fused_loop, "Info", lambda *infos: infos[:3])
+    monkeypatch.setattr(fused_loop.Info, "_fields", "abcd", raising=False)
+    with pytest.raises(ValueError, match="what the steps tell is not four numbers"):
+        ours.unroll(instances, state)
+
+
+@pytest.mark.parametrize("row", [-1, 5 * 64])
+def test_a_point_that_the_table_has_not_is_refused(row):
+    instances, state, _, ours = problem(learned())
+    order = instances.order.clone()
+    order[-1, -1, -1] = row
+    with pytest.raises(ValueError, match="the order names a row that the table has not"):
+        ours.unroll(instances._replace(order=order), state)
+
+
+def test_a_rule_of_another_layout_is_refused(monkeypatch):
+    instances, state, _, ours = problem(learned())
+
+    class Longer(fused_loop._Rule):
+        _fields_ = (("more", fused_loop.ctypes.c_int64),)
+
+    monkeypatch.setattr(fused_loop, "_Rule", Longer)
+    with pytest.raises(ValueError, match="a rule is laid out otherwise"):
+        ours.unroll(instances, state)

@@ -198,6 +198,41 @@ static float cross_entropy(float* delta, const float* scores, const float* truth
     return total(sum) / batch;
 }
 
+// What a network of these widths needs.
+struct Extent {
+    int64_t params, units, widest;
+    int n;
+};
+
+static Extent extent_of(const std::vector<int>& sizes, int batch) {
+    Extent extent{0, 0, *std::max_element(sizes.begin(), sizes.end()), (batch + LANES - 1) / LANES * LANES};
+    for (size_t l = 0; l < sizes.size(); ++l) {
+        extent.units += sizes[l];
+        if (l) extent.params += static_cast<int64_t>(sizes[l - 1] + 1) * sizes[l];
+    }
+    return extent;
+}
+
+// Why these counts cannot be, or nothing: what is let pass here is read and written within what it names.
+static const char* refusal_of(
+    const int* widths, int num_widths, int runs, int tasks, int batch, int64_t features, int64_t classes,
+    int64_t num_params
+) {
+    constexpr int MOST = 1 << 14;  // so that every offset is an int
+    if (num_widths < 2 || std::any_of(widths, widths + num_widths, [](int width) { return width < 1; }))
+        return "a network has two widths or more, each of 1 or more";
+    if (tasks < 1 || runs < 1 || batch < 1 || runs % tasks) return "each task has as many runs, and 1 point or more";
+    if (features != widths[0] || classes != widths[num_widths - 1])
+        return "the points have another number of features or classes than the network";
+    if (num_widths > MOST || batch > MOST || *std::max_element(widths, widths + num_widths) > MOST)
+        return "a width, or the number of points, is above 16,384";
+    const Extent extent = extent_of({widths, widths + num_widths}, batch);
+    if (num_params != extent.params) return "the weights are not as many as the network has";
+    if (extent.params > INT32_MAX || (extent.units + classes + 2 * extent.widest) * extent.n > INT32_MAX)
+        return "the network is too large for its offsets";
+    return nullptr;
+}
+
 // One run of `loss_and_grad` below. `room` begins with the inputs; then come the outputs of each layer.
 static float one_run(
     const float* params, float* grad, const std::vector<int>& sizes, float* room, const float* truth, float* delta,
@@ -236,23 +271,21 @@ static float one_run(
 }
 
 // Of every run: the loss, and the gradient beside params, both `runs` rows; run i meets the points of task i % tasks.
-// Strides are in floats. Without a place for the gradient there is none.
-extern "C" void loss_and_grad(
-    const float* params, float* grad, float* loss, const int* widths, int num_widths, int runs, int tasks, int batch,
-    const float* x, int64_t x_task, int64_t x_point, const float* target, int64_t target_task, int64_t target_point
+// Strides are in floats. Without a place for the gradient there is none. Returns why it refuses, or nothing.
+extern "C" const char* loss_and_grad(
+    const float* params, int64_t num_params, float* grad, float* loss, const int* widths, int num_widths, int runs,
+    int tasks, int batch, int features, int classes, const float* x, int64_t x_task, int64_t x_point,
+    const float* target, int64_t target_task, int64_t target_point
 ) {
+    const int most = grad ? batch : std::min(batch, BLOCK);
+    const char* const refusal = refusal_of(widths, num_widths, runs, tasks, most, features, classes, num_params);
+    if (refusal) return refusal;
     const std::vector<int> sizes(widths, widths + num_widths);
-    const int most = grad ? batch : std::min(batch, BLOCK), features = sizes.front(), classes = sizes.back();
-    const int n = (most + LANES - 1) / LANES * LANES;
-    int64_t num_params = 0, units = 0;
-    for (int l = 0; l < num_widths; ++l) {
-        units += sizes[l];
-        if (l) num_params += (sizes[l - 1] + 1) * sizes[l];
-    }
-    const int widest = *std::max_element(sizes.begin(), sizes.end());
-    std::vector<float> memory((units + classes + 2 * widest) * n + LANES);
+    const Extent extent = extent_of(sizes, most);
+    const int n = extent.n;
+    std::vector<float> memory((extent.units + classes + 2 * extent.widest) * n + LANES);
     float* const room = memory.data() + LANES - reinterpret_cast<uintptr_t>(memory.data()) / 4 % LANES;
-    float *const truth = room + units * n, *const delta = truth + classes * n;
+    float *const truth = room + extent.units * n, *const delta = truth + classes * n;
     std::fill(loss, loss + runs, 0.0f);
     for (int task = 0; task < tasks; ++task)
         for (int first = 0; first < batch; first += most) {
@@ -266,9 +299,10 @@ extern "C" void loss_and_grad(
             for (int run = task; run < runs; run += tasks) {
                 const float mean = one_run(
                     params + run * num_params, grad ? grad + run * num_params : nullptr, sizes, room, truth, delta,
-                    delta + widest * n, count, n
+                    delta + extent.widest * n, count, n
                 );
                 loss[run] += mean * count / batch;
             }
         }
+    return nullptr;
 }

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 import torch
 import torch.library
 from torch import Generator, Tensor
 
-from metalearn_lib.fused.compile import compiled
+from metalearn_lib.fused.compile import Compiled, integers
 from metalearn_lib.learners import MLP, Batch, Learner
 
-_SOURCE = Path(__file__).with_name("gradient.cpp")
+LOSS_AND_GRAD = Compiled("gradient.cpp", "loss_and_grad", "pl pp p iiiiii pll pll")
 
 
 def fuse(mlp: MLP) -> Learner:
     """The same learner with its gradient in one C++ function; or `mlp` itself, for hyperbolic tangents and where there
     is no C++ compiler (`CXX`, or else `g++`) that makes it.
     """
-    return Fused(mlp) if mlp.activation == "relu" and _library() is not None else mlp
+    return Fused(mlp) if mlp.activation == "relu" and LOSS_AND_GRAD.function is not None else mlp
 
 
 @dataclass(frozen=True)
@@ -50,35 +47,40 @@ class Fused(Learner):
         return self.mlp.logits(params, x)
 
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
-        if torch.compiler.is_compiling() or not fits(params):
+        if torch.compiler.is_compiling() or not fits(params, *batch):
             return self.mlp.loss(params, batch)
         return _call(params, batch.x, batch.target, self.mlp.sizes, None)
 
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        if not fits(params):
+        if not fits(params, *batch):
             return self.mlp.loss_and_grad(params, batch)
         # a custom operation costs the dispatcher as much as a small network's gradient
         call = _traced if torch.compiler.is_compiling() else _loss_and_grad
         return call(params, batch.x, batch.target, list(self.mlp.sizes))
 
 
-def fits(params: Tensor) -> bool:
-    return not params.requires_grad and params.dtype == torch.float32 and params.device.type == "cpu"
+def fits(*tensors: Tensor) -> bool:
+    return all(
+        not each.requires_grad and each.dtype == torch.float32 and each.device.type == "cpu"
+        for each in tensors
+    )
 
 
 def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad: Tensor | None) -> Tensor:
     """The loss of each task, with its gradient written to `grad`, where there is one."""
-    library = _library()
-    assert library is not None
+    assert LOSS_AND_GRAD.function is not None
     params = params.contiguous()
     x, target = (each if each.stride(2) == 1 else each.contiguous() for each in (x, target))
+    if x.shape[:2] != target.shape[:2]:
+        raise ValueError(
+            f"inputs {tuple(x.shape)} and targets {tuple(target.shape)} must be of the same tasks and points."
+        )
     loss = params.new_empty(len(params))
-    library.loss_and_grad(
-        params.data_ptr(),
+    LOSS_AND_GRAD.function(
+        *(params.data_ptr(), params.shape[1]),
         None if grad is None else grad.data_ptr(),
         loss.data_ptr(),
-        (ctypes.c_int * len(sizes))(*sizes),
-        *(len(sizes), len(params), *x.shape[:2]),
+        *(integers(sizes), len(sizes), len(params), *x.shape[:2], x.shape[2], target.shape[2]),
         *(x.data_ptr(), *x.stride()[:2]),
         *(target.data_ptr(), *target.stride()[:2]),
     )
@@ -96,21 +98,3 @@ _traced = torch.library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad
 @_traced.register_fake
 def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
     return params.new_empty(len(params)), params.new_empty(params.shape)
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    library = compiled(_SOURCE)
-    if library is not None:
-        floats, strides, counts = ctypes.c_void_p, [ctypes.c_int64] * 2, [ctypes.c_int] * 4
-        library.loss_and_grad.restype = None
-        library.loss_and_grad.argtypes = [
-            *[floats] * 3,
-            ctypes.POINTER(ctypes.c_int),
-            *counts,
-            floats,
-            *strides,
-            floats,
-            *strides,
-        ]
-    return library

@@ -1,9 +1,15 @@
 // `InnerLoop.unroll` at the learned rate: what inner_loop.py, monitor.py, meta_optimizer.py and directions/ say in
 // PyTorch, with the steps of a task one after another, so that its points and weights stay in the core's nearest caches.
+#include <cstring>
+#include <numeric>
+
 #include "gradient.cpp"
 
-constexpr float LOG_LIMIT = 30.0f, LOG_SCALE_LIMIT = 20.0f;
-
+// Numbers that Python lends.
+struct Floats {
+    float* at;
+    int64_t count;
+};
 // The states of all runs, which the steps overwrite; `own` are the direction's.
 struct State {
     float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *own[6];
@@ -12,17 +18,19 @@ struct State {
 struct Info {
     float *loss, *grad_norm, *weight_norm, *lr;
 };
-// A meta-optimizer; `inputs` are places in the list of what it could be told.
+constexpr int TOLD = 8;  // what a meta-optimizer could be told, in the order of `watch`
+// A meta-optimizer; `inputs` are places in that list.
 struct Network {
     int hidden, num_inputs, num_memories, num_theta;
     const int* inputs;
     const float *centre, *spread, *memory_decay;
     float bound;
 };
-enum Direction { GRADIENT, MOMENTUM, ADAM, LAYER_RATES };
+enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES };
 struct Rule {
     Network of_rate, of_layer;
     float fast_decay, slow_decay, layer_decay;  // of running averages
+    float log_limit, log_scale_limit;           // logarithms and the rate's log scale are kept within
     Direction direction;
     float decay, square_decay, eps;
     const int* layers;  // weights of each
@@ -34,9 +42,9 @@ static float clamp(float value, float limit) {  // nan stays
     return value < -limit ? -limit : value > limit ? limit : value;
 }
 
-static float bounded_log(float value) {
+static float bounded_log(float value, float limit) {
     const float log = std::log(value);
-    return std::isnan(log) ? LOG_LIMIT : clamp(log, LOG_LIMIT);
+    return std::isnan(log) ? limit : clamp(log, limit);
 }
 
 static float norm(const float* at, int count) {
@@ -84,7 +92,8 @@ static float propose(const Network& network, const float* theta, const float* to
 
 // The monitor, then the meta-optimizer, of one run: what it sees of this step in, the rate out.
 static float watch(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm) {
-    const float log_loss = bounded_log(loss), log_grad = bounded_log(grad_norm);
+    const float limit = rule.log_limit;
+    const float log_loss = bounded_log(loss, limit), log_grad = bounded_log(grad_norm, limit);
     const float share = 1.0f / (state.num_steps[run] += 1.0f);
     const float of_fast = std::max(share, 1.0f - rule.fast_decay), of_slow = std::max(share, 1.0f - rule.slow_decay);
     const float fast_trend = follow(state.fast[2 * run], log_loss, of_fast);
@@ -92,11 +101,11 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     const float slow_trend = follow(state.slow[run], log_loss, of_slow);
     follow(state.noise[run], std::abs(fast_trend), of_fast);
     float& log_scale = state.log_scale[run];
-    const float told[] = {
+    const float told[TOLD] = {
         std::log(state.base_lr[run]) + log_scale,
         log_loss,
         log_grad,
-        bounded_log(weight_norm),
+        bounded_log(weight_norm, limit),
         fast_trend,
         slow_trend,
         grad_trend,
@@ -105,7 +114,7 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     const Network& network = rule.of_rate;
     const float change =
         propose(network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories);
-    log_scale = clamp(log_scale + change, LOG_SCALE_LIMIT);
+    log_scale = clamp(log_scale + change, rule.log_scale_limit);
     return state.base_lr[run] * std::exp(log_scale);
 }
 
@@ -118,9 +127,10 @@ static void move_layers(
     for (int64_t l = 0, part = run * rule.num_layers; l < rule.num_layers; ++l, ++part) {
         const int count = rule.layers[l];
         float& log_scale = state.own[1][part];
-        const float log_grad = bounded_log(norm(grad, count)), log_weight = bounded_log(norm(weights, count));
+        const float log_grad = bounded_log(norm(grad, count), rule.log_limit);
+        const float log_weight = bounded_log(norm(weights, count), rule.log_limit);
         const float trend = follow(state.own[3][part], log_grad, share);
-        const float told[] = {log_scale, 0.0f, log_grad, log_weight, 0.0f, 0.0f, trend};  // as in `watch`
+        const float told[TOLD] = {log_scale, 0.0f, log_grad, log_weight, 0.0f, 0.0f, trend};  // as in `watch`
         const float change =
             propose(network, state.own[0] + run * network.num_theta, told, state.own[2] + part * network.num_memories);
         log_scale = clamp(log_scale + change, rule.scale_limit);
@@ -153,19 +163,90 @@ static void move(
     }
 }
 
+static const char* refusal_of(const Network& network) {
+    if (network.hidden < 1 || network.num_inputs < 1 || network.num_memories < 0)
+        return "a meta-optimizer has no units or sees nothing";
+    const int64_t hidden = network.hidden, outputs = 1 + network.num_memories;
+    const int64_t width = network.num_inputs + network.num_memories;
+    if (network.num_theta != hidden * (width + 1) + outputs * (hidden + width + 1))
+        return "a meta-optimizer has another number of weights than its layers";
+    for (int i = 0; i < network.num_inputs; ++i)
+        if (network.inputs[i] < 0 || network.inputs[i] >= TOLD) return "a meta-optimizer is not told of such an input";
+    return nullptr;
+}
+
+static const char* refusal_of(const Rule& rule, const Floats* state, int num_parts, int64_t runs, int64_t num_params) {
+    if (const char* refusal = refusal_of(rule.of_rate)) return refusal;
+    std::vector<int64_t> counts = {num_params, rule.of_rate.num_theta, 1, 1, rule.of_rate.num_memories, 1, 2, 1, 1};
+    const int64_t layers = rule.num_layers;
+    switch (rule.direction) {
+        case GRADIENT:
+            break;
+        case MOMENTUM:
+            counts.push_back(num_params);
+            break;
+        case ADAM:
+            counts.insert(counts.end(), {num_params, num_params, 1});
+            break;
+        case LAYER_RATES:
+            if (const char* refusal = refusal_of(rule.of_layer)) return refusal;
+            if (layers < 1 ||
+                std::any_of(
+                    rule.layers, rule.layers + layers, [](int count) { return count < 1; }
+                ) ||
+                std::accumulate(rule.layers, rule.layers + layers, int64_t{0}) != num_params)
+                return "the layers do not make up the weights";
+            counts.insert(
+                counts.end(), {rule.of_layer.num_theta, layers, layers * rule.of_layer.num_memories, layers, 1, 0}
+            );
+            break;
+        default:
+            return "there is no such direction";
+    }
+    if (static_cast<size_t>(num_parts) != counts.size()) return "the state has another number of parts than the rule";
+    for (int part = 0; part < num_parts; ++part)
+        if (state[part].count != runs * counts[part]) return "a part of the state has another size than the rule";
+    return nullptr;
+}
+
 // Run i meets the points of task i % tasks: at each step, the rows of `table` that `order` (tasks, steps, batch) names.
-extern "C" void unroll(
-    const State* state, const Info* info, const Rule* rule, const int* widths, int num_widths, int runs, int tasks,
-    int steps, int batch, const float* table, const int64_t* order
+// Returns why it refuses, or nothing; `rule_size` is what the caller takes a rule to be, in bytes.
+extern "C" const char* unroll(
+    const Floats* parts, int num_parts, const Floats* infos, int num_infos, const Rule* rule, int64_t rule_size,
+    const int* widths, int num_widths, int runs, int tasks, int steps, int batch, const float* table, int64_t rows,
+    int64_t columns, const int64_t* order
 ) {
+    constexpr int PLACES = sizeof(State) / sizeof(float*), INFOS = sizeof(Info) / sizeof(float*);
+    if (rule_size != static_cast<int64_t>(sizeof(Rule))) return "a rule is laid out otherwise";
+    if (num_widths < 2 || columns <= widths[num_widths - 1]) return "the table has too few columns";
+    const int64_t classes = widths[num_widths - 1], features = columns - classes;
     const std::vector<int> sizes(widths, widths + num_widths);
-    const int features = sizes.front(), classes = sizes.back(), columns = features + classes;
-    const int n = (batch + LANES - 1) / LANES * LANES, widest = *std::max_element(sizes.begin(), sizes.end());
-    int num_params = 0, units = features;
-    for (int l = 1; l < num_widths; ++l) num_params += (sizes[l - 1] + 1) * sizes[l], units += sizes[l];
-    std::vector<float> grad(num_params), memory((units + classes + 2 * widest) * n + LANES);
+    const Extent extent = extent_of(sizes, batch);
+    const char* refusal = refusal_of(widths, num_widths, runs, tasks, batch, features, classes, extent.params);
+    if (!refusal) refusal = refusal_of(*rule, parts, num_parts, runs, extent.params);
+    if (refusal) return refusal;
+    if (num_infos != INFOS || std::any_of(infos, infos + INFOS, [&](const Floats& info) {
+            return info.count != static_cast<int64_t>(runs) * steps;
+        }))
+        return "what the steps tell is not four numbers of each step of each run";
+    if (std::any_of(order, order + static_cast<int64_t>(tasks) * steps * batch, [&](int64_t row) {
+            return row < 0 || row >= rows;
+        }))
+        return "the order names a row that the table has not";
+
+    float *places[PLACES] = {}, *tells[INFOS];
+    for (int part = 0; part < num_parts; ++part) places[part] = parts[part].at;
+    for (int which = 0; which < INFOS; ++which) tells[which] = infos[which].at;
+    State state;
+    Info info;
+    std::memcpy(&state, places, sizeof state);
+    std::memcpy(&info, tells, sizeof info);
+
+    const int n = extent.n, num_params = static_cast<int>(extent.params);
+    std::vector<float> grad(num_params), memory((extent.units + classes + 2 * extent.widest) * n + LANES);
     float* const room = memory.data() + LANES - reinterpret_cast<uintptr_t>(memory.data()) / 4 % LANES;
-    float *const truth = room + units * n, *const delta = truth + classes * n, *const next = delta + widest * n;
+    float *const truth = room + extent.units * n, *const delta = truth + classes * n;
+    float* const next = delta + extent.widest * n;
     for (int task = 0; task < tasks; ++task)
         for (int step = 0; step < steps; ++step, order += batch) {
             for (int b = 0; b < batch; ++b) {
@@ -174,16 +255,17 @@ extern "C" void unroll(
                 for (int k = 0; k < classes; ++k) truth[k * n + b] = point[features + k];
             }
             for (int64_t run = task; run < runs; run += tasks) {
-                float* const weights = state->params + run * num_params;
+                float* const weights = state.params + run * num_params;
                 const float loss = one_run(weights, grad.data(), sizes, room, truth, delta, next, batch, n);
                 const float grad_norm = norm(grad.data(), num_params), weight_norm = norm(weights, num_params);
-                const float lr = watch(*state, *rule, run, loss, grad_norm, weight_norm);
-                move(*state, *rule, run, weights, grad.data(), lr, num_params);
+                const float lr = watch(state, *rule, run, loss, grad_norm, weight_norm);
+                move(state, *rule, run, weights, grad.data(), lr, num_params);
                 const int64_t place = run * steps + step;
-                info->loss[place] = loss;
-                info->grad_norm[place] = grad_norm;
-                info->weight_norm[place] = weight_norm;
-                info->lr[place] = lr;
+                info.loss[place] = loss;
+                info.grad_norm[place] = grad_norm;
+                info.weight_norm[place] = weight_norm;
+                info.lr[place] = lr;
             }
         }
+    return nullptr;
 }

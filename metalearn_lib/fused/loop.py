@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import cast
 
 import torch
@@ -17,7 +16,7 @@ from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_rates import LayerRates
 from metalearn_lib.directions.momentum import Momentum
-from metalearn_lib.fused.compile import compiled
+from metalearn_lib.fused.compile import Compiled, integers
 from metalearn_lib.fused.learner import Fused, fits
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
 from metalearn_lib.inputs.base import Input
@@ -30,14 +29,13 @@ from metalearn_lib.inputs.loss_noise import LossNoise
 from metalearn_lib.inputs.loss_trend_fast import LossTrendFast
 from metalearn_lib.inputs.loss_trend_slow import LossTrendSlow
 from metalearn_lib.meta_optimizer import MEMORY_DECAYS, MetaOptimizer
-from metalearn_lib.monitor import Monitor
-from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.monitor import LOG_LIMIT, Monitor
+from metalearn_lib.rates.learned import LOG_SCALE_LIMIT, LearnedRate
 from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
-_SOURCE = Path(__file__).with_name("loop.cpp")
 _DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates)
-"""As `Direction` in fused_loop.cpp."""
+"""As `Direction` in loop.cpp."""
 _INPUTS: tuple[type[Input], ...] = (
     LogLr,
     LogLoss,
@@ -49,6 +47,7 @@ _INPUTS: tuple[type[Input], ...] = (
     LossNoise,
 )
 """As `watch` in loop.cpp tells them."""
+UNROLL = Compiled("loop.cpp", "unroll", "pi pi pl pi iiii pll p")
 
 
 class FusedLoop(InnerLoop):
@@ -65,8 +64,8 @@ class FusedLoop(InnerLoop):
     def unroll(
         self, instances: Instances, state: InnerState | None = None, start: int = 0, stop: int | None = None
     ) -> tuple[InnerState, Info]:
-        order, library = instances.order[:, start:stop].contiguous(), _library()
-        if library is None or not order.numel() or not self.holds:
+        order, function = instances.order[:, start:stop].contiguous(), UNROLL.function
+        if function is None or not order.numel() or not self.holds:
             return super().unroll(instances, state, start, stop)
         state = self.init(instances.params) if state is None else state
         if not self._fits(state, instances):
@@ -75,12 +74,13 @@ class FusedLoop(InnerLoop):
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
         sizes = learner.mlp.sizes
-        library.unroll(
-            _pointers(leaves((after.params, after.rate, after.monitor, after.direction))),
-            _pointers(info),
+        function(
+            *_floats(leaves((after.params, after.rate, after.monitor, after.direction))),
+            *_floats(info),
             ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
-            *(_integers(sizes), len(sizes), len(state.params), *order.shape),
-            *(table.data_ptr(), order.data_ptr()),
+            ctypes.sizeof(_Rule),
+            *(integers(sizes), len(sizes), len(state.params), *order.shape),
+            *(table.data_ptr(), *table.shape, order.data_ptr()),
         )
         return after, info
 
@@ -104,12 +104,13 @@ class FusedLoop(InnerLoop):
         return (
             all(each.shape[1] == width for each, width in sizes)
             and instances.table.is_contiguous()
-            and all(map(fits, (instances.table, *leaves(state))))
+            and instances.order.dtype == torch.int64
+            and fits(instances.table, *leaves(state))
         )
 
 
 class _Network(ctypes.Structure):
-    """As `Network` in fused_loop.cpp."""
+    """As `Network` in loop.cpp."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("hidden", "num_inputs", "num_memories", "num_theta")),
@@ -120,11 +121,12 @@ class _Network(ctypes.Structure):
 
 
 class _Rule(ctypes.Structure):
-    """As `Rule` in fused_loop.cpp."""
+    """As `Rule` in loop.cpp."""
 
     _fields_ = (
         *((name, _Network) for name in ("of_rate", "of_layer")),
         *((name, ctypes.c_float) for name in ("fast_decay", "slow_decay", "layer_decay")),
+        *((name, ctypes.c_float) for name in ("log_limit", "log_scale_limit")),
         ("direction", ctypes.c_int),
         *((name, ctypes.c_float) for name in ("decay", "square_decay", "eps")),
         ("layers", ctypes.POINTER(ctypes.c_int)),
@@ -135,11 +137,12 @@ class _Rule(ctypes.Structure):
 
 def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction) -> _Rule:
     rule = _Rule(_network(meta_optimizer), fast_decay=monitor.fast, slow_decay=monitor.slow)
+    rule.log_limit, rule.log_scale_limit = LOG_LIMIT, LOG_SCALE_LIMIT
     rule.direction = _DIRECTIONS.index(type(direction))
     match direction:
         case LayerRates():
             rule.of_layer = _network(direction.network(direction.hidden))
-            rule.layers = _integers(direction.layers)
+            rule.layers = integers(direction.layers)
             rule.num_layers, rule.scale_limit, rule.layer_decay = (
                 len(direction.layers),
                 direction.limits[1],
@@ -158,26 +161,18 @@ def _network(meta_optimizer: MetaOptimizer) -> _Network:
     lists = *meta_optimizer.scaling.tolist(), MEMORY_DECAYS
     return _Network(
         *(meta_optimizer.hidden, len(places), len(MEMORY_DECAYS), meta_optimizer.num_theta),
-        _integers(places),
+        integers(places),
         *((ctypes.c_float * len(each))(*each) for each in lists),
         meta_optimizer.bound,
     )
 
 
-def _integers(values: Sequence[int]) -> ctypes.Array[ctypes.c_int]:
-    return (ctypes.c_int * len(values))(*values)
+class _Floats(ctypes.Structure):
+    """As `Floats` in loop.cpp."""
+
+    _fields_ = (("at", ctypes.c_void_p), ("count", ctypes.c_int64))
 
 
-def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array[ctypes.c_void_p]:
-    """As `State`, which has fifteen places, or `Info`."""
-    return (ctypes.c_void_p * 15)(*(each.data_ptr() for each in tensors))
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    library = compiled(_SOURCE)
-    if library is not None:
-        pointer, count = ctypes.c_void_p, ctypes.c_int
-        library.unroll.restype = None
-        library.unroll.argtypes = [*[pointer] * 4, *[count] * 5, pointer, pointer]
-    return library
+def _floats(tensors: Sequence[Tensor]) -> tuple[ctypes.Array[_Floats], int]:
+    each = [(tensor.data_ptr(), tensor.numel()) for tensor in tensors]
+    return (_Floats * len(each))(*each), len(each)
