@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import ipywidgets
 import torch
 
 from metalearn_lib import plots
-from metalearn_lib.cards import load_theta
+from metalearn_lib.cards import load_theta, rule_of
 from metalearn_lib.cores import one_thread
-from metalearn_lib.evaluate import Cell
+from metalearn_lib.evaluate import Cell, set_target
 from metalearn_lib.inner_loop import CHUNK, InnerLoop
 from metalearn_lib.learners import Batch
 from metalearn_lib.rates.learned import LearnedRate
@@ -33,6 +33,7 @@ class Duel(NamedTuple):
     steps: dict[str, int | None]
     """step at which the held-out loss first stayed below the threshold for two steps; None if it never did"""
     threshold: float
+    """nan where there is none, or it is not known yet"""
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,12 @@ class Setting:
     """What the sliders say.
 
     Args:
-        shift_family: a name in `SHIFTS`.
+        shift_family: a name in `SHIFTS`, or `module:Name`.
         severity: its severity, in the shift's own unit.
         base_lr: base learning rate of both methods.
         seed: the instance.
         num_steps: steps to train.
+        family: what is shifted.
     """
 
     shift_family: str = "scale"
@@ -52,21 +54,45 @@ class Setting:
     base_lr: float = 1.0
     seed: int = 0
     num_steps: int = 200
+    family: TaskFamily = field(default_factory=GaussianMixture)
+
+    @property
+    def cell(self) -> Cell:
+        return Cell("slider", make_shift(self.shift_family, self.family, self.severity))
+
+    @property
+    def seeds(self) -> Seeds:
+        return Seeds("demo", 1, self.seed)
 
 
-def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None) -> Duel:
+_thresholds: dict[tuple[Cell, Seeds], float] = {}
+
+
+def threshold(setting: Setting) -> float:
+    """The evaluation's own threshold, kept once it is known; nan where its reference learns nothing."""
+    asked = setting.cell, setting.seeds
+    if asked not in _thresholds:
+        try:
+            _thresholds[asked] = float(set_target(*asked).threshold)
+        except RuntimeError:
+            _thresholds[asked] = math.nan
+    return _thresholds[asked]
+
+
+def duel(setting: Setting, rate: LearnedRate, to_reach: float | None = None) -> Duel:
     """Train SGD and the meta-optimizer on the same instance. This computes; `plots.TrainingPicture` draws.
 
-    The threshold here is a tenth of the way from the better run's best held-out loss to the first loss' prior: quick to
-    compute, and good for a picture. The evaluation's own needs a reference run.
+    Args:
+        rate: the meta-optimizer's.
+        to_reach: the threshold; None is the evaluation's.
     """
-    cell = Cell("slider", make_shift(setting.shift_family, family or GaussianMixture(), setting.severity))
+    cell = setting.cell
     learner = cell.learner
     with one_thread(), torch.inference_mode():
-        instances = cell.draw(Seeds("demo", 1, setting.seed), setting.num_steps)
+        instances = cell.draw(setting.seeds, setting.num_steps)
         # SGD is the meta-optimizer that says nothing; so the two are a pair of arms, which share their minibatches
-        rate = LearnedRate(setting.base_lr, torch.stack([torch.zeros_like(theta), theta]))
-        loop = InnerLoop(learner, rate)
+        arms = torch.stack([torch.zeros_like(rate.theta), rate.theta])
+        loop = InnerLoop(learner, replace(rate, base_lr=setting.base_lr, theta=arms))
         infos, weights = [], []
         for state, info in loop.iterate(instances, loop.init(instances.params.repeat(2, 1))):
             infos.append(info)
@@ -78,37 +104,66 @@ def duel(setting: Setting, theta: torch.Tensor, family: TaskFamily | None = None
             learner.loss(some, Batch(*(each.expand(len(some), -1, -1) for each in instances.test)))
             for some in torch.cat(weights).split(CHUNK)
         ]
-        held_out = dict(zip(runs, torch.cat(looks).view(-1, 2).T.nan_to_num(nan=torch.inf), strict=True))
-        frequency = instances.test.target.mean(1)
-        prior = float(-torch.special.xlogy(frequency, frequency).sum())
-        best = min(float(losses.min()) for losses in held_out.values())
-    threshold = best + cell.delta * (prior - best)
-    return Duel(runs, {name: _first_pair(losses < threshold) for name, losses in held_out.items()}, threshold)
+        held_out = dict(zip(runs, torch.cat(looks).view(-1, 2).T, strict=True))
+    to_reach = threshold(setting) if to_reach is None else to_reach
+    return Duel(runs, {name: _first_pair(losses < to_reach) for name, losses in held_out.items()}, to_reach)
 
 
-def tell(result: Duel) -> str:
-    """A sentence on who crossed when."""
+def tell(setting: Setting, result: Duel) -> str:
+    """A sentence on who crossed when, at which severity."""
 
     def became(name: str) -> str:
-        if step := result.steps[name]:
-            return f"crosses at step {step}"
-        return "never crosses" if result.runs[name].loss.isfinite().all() else "diverges"
+        if not result.runs[name].loss.isfinite().all():
+            return "diverges"
+        if math.isnan(result.threshold):
+            return "trains"
+        return f"crosses at step {result.steps[name]}" if result.steps[name] else "never crosses"
 
-    return "   ".join(f"{name}: {became(name)}" for name in result.steps)
+    shift = SHIFTS.find(setting.shift_family)
+    return "   ".join(
+        [
+            f"{shift.label} {shift.told(setting.severity)}",
+            *(f"{name}: {became(name)}" for name in result.steps),
+        ]
+    )
 
 
-_ON_THE_PLANE = ("translate", "scale", "anisotropy", "axis_anisotropy")
-"""shifts whose severities the one slider fits"""
+def shift_sliders(rate: LearnedRate | None = None, shifts: Sequence[str] = ()) -> ipywidgets.VBox:
+    """Sliders for shift family, severity, base rate and instance; each release trains both methods again.
 
+    Severities are the shift's own stops. The curves come at once; where the threshold of the instance is not known yet,
+    whose reference trains six times as long, it comes when the sliders rest.
 
-def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
-    """Sliders for shift family, severity, base rate and instance; each release trains both methods again."""
-    theta = load_theta("sgd")[0] if theta is None else theta
+    Args:
+        rate: the meta-optimizer's; the shipped one by default.
+        shifts: names in `SHIFTS`, or `module:Name`; by default every one with stops.
+    """
+    if rate is None:
+        theta, card = load_theta("sgd")
+        learned = rule_of(card["config"], theta)[1]
+        assert isinstance(learned, LearnedRate)
+        rate = learned
+    kinds = {name: SHIFTS.find(name) for name in shifts or SHIFTS}
+    offered = {name: kind for name, kind in kinds.items() if kind.stops}
     look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "30em"}}
     slider = look | {"continuous_update": False}
-    family = ipywidgets.Dropdown(options=_ON_THE_PLANE, value="scale", description="shift", **look)
-    severity = ipywidgets.FloatLogSlider(
-        value=1, base=2, min=-3, max=6, step=0.25, description="severity", **slider
+
+    def stops(name: str) -> tuple[dict[str, float], float]:
+        """The stops by what stands beside the slider, and where it starts."""
+        kind = offered[name]
+        start = min(kind.stops, key=lambda stop: abs(stop - kind.identity))
+        return {kind.told(stop): stop for stop in kind.stops}, start
+
+    first = "scale" if "scale" in offered else next(iter(offered))
+    family = ipywidgets.Dropdown(
+        options=[(kind.label, name) for name, kind in offered.items()],
+        value=first,
+        description="shift",
+        **look,
+    )
+    options, start = stops(first)
+    severity = ipywidgets.SelectionSlider(
+        options=list(options.items()), value=start, description="severity", **slider
     )
     base_lr = ipywidgets.FloatLogSlider(
         value=1, min=-2, max=2, step=0.25, description="base learning rate", **slider
@@ -117,16 +172,31 @@ def shift_sliders(theta: torch.Tensor | None = None) -> ipywidgets.VBox:
     picture = ipywidgets.Image(format="svg+xml", width=760)
     drawing = plots.TrainingPicture()
 
-    def redraw() -> None:
-        name = str(family.value)
-        within = min(max(severity.value, SHIFTS[name].lowest), SHIFTS[name].highest)
-        result = duel(Setting(name, within, base_lr.value, seed.value), theta)
-        picture.value = drawing.svg(result.runs, result.threshold, tell(result))
+    finish: asyncio.TimerHandle | None = None
 
-    changed = latest(redraw)
+    def draw(at_once: bool = False) -> None:
+        nonlocal finish
+        if finish is not None:
+            finish.cancel()
+        setting = Setting(family.value, severity.value, base_lr.value, seed.value)  # type: ignore[arg-type]
+        loop = _running_loop() if at_once and (setting.cell, setting.seeds) not in _thresholds else None
+        result = duel(setting, rate, None if loop is None else math.nan)
+        picture.value = drawing.svg(result.runs, result.threshold, tell(setting, result))
+        finish = loop and loop.call_later(0.3, draw)
+
+    changed = latest(lambda: draw(at_once=True))
+
+    def offer(_: Any) -> None:
+        severity.unobserve(changed, names="value")
+        options, start = stops(str(family.value))
+        severity.options = list(options.items())
+        severity.value = start
+        severity.observe(changed, names="value")
+
+    family.observe(offer, names="value")
     for control in (family, severity, base_lr, seed):
         control.observe(changed, names="value")
-    redraw()
+    draw()
     return ipywidgets.VBox([family, severity, base_lr, seed, picture])
 
 
@@ -147,20 +217,24 @@ def latest(work: Callable[[], None], pause: float = 0.03) -> Callable[[Any], Non
 
     def heard(_: Any = None) -> None:
         nonlocal waiting
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            work()
-            return
         if waiting:
             return
-        if time.monotonic() - done > pause:
+        if (loop := _running_loop()) is None:
+            work()
+        elif time.monotonic() - done > pause:
             now()
         else:
             waiting = True
             loop.call_later(pause, now)
 
     return heard
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _first_pair(below: torch.Tensor) -> int | None:

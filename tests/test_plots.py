@@ -1,5 +1,6 @@
 import asyncio
 import io
+import math
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -11,8 +12,12 @@ import pytest
 import torch
 
 from metalearn_lib import plots, widgets
-from metalearn_lib.evaluate import ORACLE, CellResult, Outcome
+from metalearn_lib.evaluate import ORACLE, CellResult, Outcome, set_target, steps_to_threshold
+from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.statistics import Interval
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Info, Seeds
@@ -85,13 +90,54 @@ def test_the_same_figure_has_the_same_bytes():
 
 def test_an_untrained_rule_draws_a_duel_with_sgd():
     untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    duel = widgets.duel(widgets.Setting(num_steps=30), untrained)
+    duel = widgets.duel(widgets.Setting(num_steps=30), LearnedRate(1.0, untrained))
     assert torch.equal(duel.runs["SGD"].loss, duel.runs["meta-optimizer"].loss)
     assert duel.steps["SGD"] == duel.steps["meta-optimizer"]
 
 
+def test_the_sliders_threshold_is_the_evaluations_and_a_run_crosses_where_it_does_there():
+    setting = widgets.Setting("translate", 2.0, seed=1)
+    untrained = LearnedRate(1.0, torch.zeros(MetaOptimizer().num_theta))
+    duel, target = widgets.duel(setting, untrained), set_target(setting.cell, setting.seeds)
+    assert duel.threshold == float(target.threshold)
+    loop = InnerLoop(setting.cell.learner, Constant(1.0))
+    outcome = steps_to_threshold(loop, setting.cell.draw(setting.seeds, target.cap), target)
+    assert outcome.crossed[0]
+    assert duel.steps == dict.fromkeys(("SGD", "meta-optimizer"), int(outcome.steps[0]))
+    assert widgets.tell(setting, duel).startswith(
+        f"translate 2 sd   SGD: crosses at step {duel.steps['SGD']}"
+    )
+
+
+def test_the_severity_slider_stops_where_the_shift_says_and_shows_its_unit(monkeypatch):
+    monkeypatch.setattr(widgets, "threshold", lambda setting: math.nan)  # another test's, and slow
+    family, severity, *_, picture = widgets.shift_sliders().children
+    offered = {name: kind for name, kind in SHIFTS.items() if kind.stops}
+    assert [name for _, name in family.options] == list(offered)
+    for name, kind in offered.items():
+        family.value = name
+        assert [value for _, value in severity.options] == list(kind.stops)
+        assert severity.value == kind.identity
+        severity.value = kind.stops[-2]
+        assert f"{kind.label} {kind.told(kind.stops[-2])} " in bytes(picture.value).decode()
+
+
+def test_while_sliders_move_the_curves_come_at_once_and_the_threshold_when_they_rest():
+    async def move():
+        box = widgets.shift_sliders().children
+        seed, picture = box[3:]
+        seed.value = 29
+        curves = bytes(picture.value).decode()
+        assert "meta-optimizer: trains" in curves
+        while "trains" in bytes(picture.value).decode():
+            await asyncio.sleep(0.05)
+        return bytes(picture.value).decode()
+
+    assert "crosses at step" in asyncio.run(move())
+
+
 def test_moving_a_slider_trains_again_and_redraws():
-    untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
+    untrained = LearnedRate(1.0, MetaOptimizer().init_theta(torch.Generator().manual_seed(0)))
     box = widgets.shift_sliders(untrained)
     family, severity, base_lr, _, picture = box.children
     assert not severity.continuous_update
