@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from metalearn_lib.cores import one_thread
+from metalearn_lib.directions.packaged import Packaged
+from metalearn_lib.evaluate.cells import Cell
+from metalearn_lib.evaluate.jobs import Methods
+from metalearn_lib.evaluate.methods import Recipe
 from metalearn_lib.inner_loop import InnerLoop, Instances
+from metalearn_lib.types import Seeds
 
 
 @one_thread()
@@ -28,3 +34,23 @@ def relative_cost(loops: Mapping[str, InnerLoop], instances: Instances, rounds: 
             least[name] = min(least[name], time.process_time() - start)
     first = next(iter(least.values()))
     return {name: seconds / first for name, seconds in least.items()}
+
+
+def overheads(
+    methods: Methods, numbers: Mapping[str, Mapping[str, Any]], cell: Cell, seeds: Seeds, num_steps: int
+) -> dict[str, float]:
+    """`relative_cost` of each method in a cell, of several meta-seeds the first's.
+
+    A direction from a package of its own is left out: it trains one instance at a time, which says nothing of its rule.
+
+    Args:
+        methods: by name; the first is what the others are held against.
+        numbers: by name, what was prepared.
+    """
+    loops = {}
+    for name, recipes in methods.items():
+        recipe = recipes if isinstance(recipes, Recipe) else recipes[0]
+        method = recipe.method(numbers[name], cell, seeds)
+        if not isinstance(method.direction, Packaged):
+            loops[name] = method.loop(cell)
+    return relative_cost(loops, cell.draw(seeds, num_steps))

@@ -1,6 +1,14 @@
 """One function per figure: data in, Axes out. Captions speak, so figures bear no titles."""
 
-from metalearn_lib.plots.contest import chain, crossings, headroom_map, profiles, speedups, survival
+from metalearn_lib.plots.contest import (
+    chain,
+    crossings,
+    headroom_map,
+    profiles,
+    speedups,
+    survival,
+    survivals,
+)
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
 from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, training
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
@@ -22,6 +30,7 @@ __all__ = [
     "rate_paths",
     "speedups",
     "survival",
+    "survivals",
     "training",
     "use_style",
 ]

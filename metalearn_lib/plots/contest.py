@@ -168,3 +168,15 @@ def survival(result: CellResult, methods: Sequence[str], ax: Axes | None = None)
     ax.set(xlabel=f"epochs, {result.name}", ylabel="not yet crossed", ylim=(-0.03, 1.03), xlim=(0, None))
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
     return ax
+
+
+def survivals(results: Sequence[CellResult], methods: Sequence[str]) -> NDArray:
+    """`survival` of a few cells, a panel for each, two to a row, with one legend."""
+    rows = -(-len(results) // 2)
+    fig, axes = plt.subplots(rows, 2, figsize=(WIDTH, 4.8), layout="constrained", squeeze=False)
+    for result, ax in zip(results, axes.flat, strict=False):
+        survival(result, methods, ax)
+    for ax in axes.flat[len(results) :]:
+        ax.set_visible(False)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return axes

@@ -18,8 +18,9 @@ import difflib
 import math
 import numbers
 import reprlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 # what papermill can inject; a module, a function or a class is no parameter
@@ -117,12 +118,37 @@ class Boolean:
         raise ValueError(f"{_shown(name, value)} is neither True nor False; {_remedy(name, True)}")
 
 
-SIZES: dict[str, Rule] = {
-    "num_instances": Integer(2, 4096, example=128),
-    "num_tuning": Integer(2, 1024, example=64),
-    "num_meta_seeds": Integer(1, 5, example=5),
-    "workers": Integer(0, 256, example=0),
-}
+@dataclass(frozen=True)
+class Each:
+    """A list of strings, perhaps empty, each of which a function understands; one string alone stands for a list of it.
+
+    Args:
+        understand: raises a ValueError that says what is wrong with one.
+    """
+
+    understand: Callable[[str], Any]
+
+    def check(self, name: str, value: Any) -> list[str]:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, (list, tuple)) or not all(isinstance(each, str) for each in values):
+            raise ValueError(f"{_shown(name, value)} is no list of names; {_remedy(name, 'module:Name')}")
+        for each in values:
+            try:
+                self.understand(each)
+            except ValueError as fault:
+                raise ValueError(f"{_shown(name, value)}: {fault}") from fault
+        return list(values)
+
+
+# a plain dictionary would be taken for a parameter of the notebook that imports it
+SIZES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "num_instances": Integer(2, 4096, example=128),
+        "num_tuning": Integer(2, 1024, example=64),
+        "num_meta_seeds": Integer(1, 5, example=5),
+        "workers": Integer(0, 256, example=0),
+    }
+)
 """How large a page's contest is; all pages of the contest take these parameters."""
 
 

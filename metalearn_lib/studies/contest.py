@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import home_cell
+from metalearn_lib.evaluate.contest import CellResult, by_cell
 from metalearn_lib.evaluate.contestants import contestant, rival
 from metalearn_lib.evaluate.methods import Recipe, Tune
 from metalearn_lib.evaluate.registration import (
@@ -31,6 +33,86 @@ PER_DIRECTION = {
 """Learned rates on other directions, each with the rule that it is held against."""
 DECADES = (0, -0.5, 0.5, -1, 1, -1.5, -2, -2.5, -3)
 """Rates that are tried on B, in this order, as decades from the one tuned on A."""
+TRIED_IN = ("translate 2", "scale 4", "anisotropy 16")
+"""Cells in which they are."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A contest that was held.
+
+    Args:
+        registration: the whole, or a part of it.
+        table: a row for every run.
+        labels: what the table calls each registered name, the placebo and the left-out ones.
+    """
+
+    registration: Registration
+    table: pd.DataFrame
+    labels: Mapping[str, str]
+
+    @cached_property
+    def results(self) -> dict[str, CellResult]:
+        return by_cell(self.table)
+
+    def named(self, *names: str) -> list[str]:
+        """What the table calls them."""
+        return [self.labels[name] for name in names]
+
+    def inside(self, *groups: str) -> dict[str, CellResult]:
+        """The cells of some groups."""
+        group_of = self.registration.groups
+        return {name: result for name, result in self.results.items() if group_of[name] in groups}
+
+    @property
+    def geometric(self) -> list[CellResult]:
+        """The geometric cells; all cells of a part that has none."""
+        return list((self.inside("geometric") or self.results).values())
+
+    @property
+    def all_meet(self) -> list[str]:
+        """Names of the cells in which everyone meets."""
+        return [name for name in self.results if name in ALL_MEET or not self.registration.whole]
+
+    def with_others(self, workers: int | None = None) -> Contest:
+        """And the cells that no hypothesis is about, which go with the whole; a part stays as it is.
+
+        Raises:
+            TrapSprung: see `check_traps`.
+        """
+        if not self.registration.whole:
+            return self
+        rest = read_registration().others()
+        table = others(read_registration()).table(workers)
+        check_traps(rest, table, self.labels)
+        cells, groups = self.registration.cells | rest.cells, self.registration.groups | rest.groups
+        more = self.registration._replace(cells=cells, groups=groups)
+        return replace(self, registration=more, table=pd.concat([self.table, table]))
+
+    def with_rulers(self, workers: int | None = None) -> Contest:
+        """And Adam re-tuned on B in the cells of the whole in which the contest does not have it."""
+        if not self.registration.whole:
+            return self
+        table = rulers(read_registration().held()).table(workers)
+        return replace(self, table=pd.concat([self.table, table]))
+
+
+def beside(registration: Registration, names: Iterable[str]) -> Registration:
+    """With further rivals, who meet the others where those meet whom no hypothesis names; no verdict is about them.
+
+    Raises:
+        ValueError: for one that is registered already, or shares a label with one that is.
+    """
+    taken = {contestant(name)[0]: name for name in registration.methods}
+    for name in names:
+        label = contestant(name)[0]
+        if label in taken:
+            raise ValueError(
+                f"{name!r} is called {label!r} in tables, as is {taken[label]!r}, who meets already; leave it out, or "
+                "give it another label."
+            )
+        taken[label] = name
+    return registration._replace(methods=list(taken.values()))
 
 
 def contest(registration: Registration) -> Study:
@@ -111,12 +193,11 @@ def kept() -> list[Study]:
     """The studies of the kept tables, at the registered size."""
     whole = read_registration()
     held = whole.held()
-    probes = ("translate 2", "scale 4", "anisotropy 16")
     return [
         contest(held),
         others(whole),
         rulers(held),
         deltas(held, ALL_MEET),
         directions(held, ALL_MEET),
-        trials(held, probes),
+        trials(held, TRIED_IN),
     ]
