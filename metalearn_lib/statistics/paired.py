@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -78,11 +79,17 @@ def check_times(*times: NDArray) -> None:
         )
 
 
+@lru_cache(maxsize=4)  # drawing takes longer than all that is done with a draw
 def two_way_counts(shape: tuple[int, int], num_draws: int, seed: int) -> tuple[NDArray, NDArray]:
-    """How often each draw holds each meta-seed `(draws, meta_seeds)` and each instance `(draws, instances)`."""
+    """How often each draw holds each meta-seed `(draws, meta_seeds)` and each instance `(draws, instances)`.
+
+    The arrays are shared between callers, and cannot be written to.
+    """
     random = np.random.default_rng(seed)
     instances = random.multinomial(shape[1], np.full(shape[1], 1 / shape[1]), size=num_draws)
     seeds = random.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=num_draws)
+    for each in (seeds, instances):
+        each.flags.writeable = False
     return seeds, instances
 
 
