@@ -24,6 +24,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.napoleon")
     app.connect("source-read", list_modules)
+    app.connect("autodoc-process-signature", leave_out_factories)
     app.connect("autodoc-skip-member", skip_plain_fields)
     app.connect("autodoc-process-docstring", write_docstring, priority=100)  # before napoleon's
     app.connect("missing-reference", leave_outside_names)
@@ -49,6 +50,13 @@ def modules(name: str) -> list[str]:
 def _section(module: str) -> str:
     level = "##" + "#" * module.count(".")
     return f"{level} `{module}`\n\n```{{eval-rst}}\n.. automodule:: {PACKAGE}.{module}\n```"
+
+
+def leave_out_factories(
+    app: Sphinx, kind: str, name: str, thing: object, options: Any, arguments: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Make Python of the signature of a dataclass with a default that is made anew, which Sphinx can link then."""
+    return arguments and arguments.replace("<factory>", "..."), returns
 
 
 def skip_plain_fields(
