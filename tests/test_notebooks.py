@@ -31,6 +31,7 @@ TINY = {
     "headroom": {"cells": ["task A", "scale 4", "wine"], "num_instances": 2, "num_tuning": 2, "workers": 1},
     "contest": {
         "cells": ["task A", "wine"],
+        "also": ["metalearn_lib.directions.rmsprop:RMSProp@mixture"],
         "num_instances": 2,
         "num_tuning": 2,
         "num_meta_seeds": 1,
@@ -123,6 +124,8 @@ def _quoted(text: str, name: str) -> list[str]:
             {"truncation_length": 7},
             r"truncation_length=7 does not divide horizon=64; use 4 or 8",
         ),
+        ("contest", {"also": ["nowhere:Mine"]}, r"nowhere:Mine.*the module 'nowhere' cannot be imported"),
+        ("contest", {"also": "adam"}, r"'adam' is called 'Adam' in tables, as is 'adam', who meets already"),
         ("inner_loop", {"num_steps": "many"}, r"num_steps='many' is of type str"),
     ],
 )

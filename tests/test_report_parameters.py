@@ -13,7 +13,16 @@ import numpy as np
 import pytest
 from report_project import Project, notebook
 
-from metalearn_lib.report.parameters import Boolean, Integer, OneOf, Real, SomeOf, check_parameters
+from metalearn_lib.report.parameters import (
+    SIZES,
+    Boolean,
+    Each,
+    Integer,
+    OneOf,
+    Real,
+    SomeOf,
+    check_parameters,
+)
 
 RULES = {
     "shift": Real(0, 64, meaning="severity", example=2.0),
@@ -41,6 +50,24 @@ def test_some_of_a_few_names_are_a_list_and_one_alone_becomes_one() -> None:
         rule.check("cells", ["task A", "scale 5"])
     with pytest.raises(ValueError, match="cells=3 is no list of names"):
         rule.check("cells", 3)
+
+
+def test_each_of_a_list_must_be_understood_and_what_is_wrong_is_told() -> None:
+    rule = Each(int)
+    assert rule.check("also", []) == []
+    assert rule.check("also", "1") == ["1"]
+    assert rule.check("also", ("1", "2")) == ["1", "2"]
+    with pytest.raises(ValueError, match=r"also=\['1', 'one'\]: invalid literal for int.*'one'"):
+        rule.check("also", ["1", "one"])
+    with pytest.raises(ValueError, match=r"also=3 is no list of names; pass e\.g\. -p also module:Name"):
+        rule.check("also", 3)
+
+
+def test_the_sizes_of_a_contest_are_rules_and_no_parameter_by_themselves() -> None:
+    sizes = {"num_instances": 128, "num_tuning": 64, "num_meta_seeds": 5, "workers": 0}
+    check_parameters(sizes | {"SIZES": SIZES}, **SIZES)
+    with pytest.raises(ValueError, match="num_meta_seeds=6 is out of range"):
+        check_parameters(sizes | {"num_meta_seeds": 6}, **SIZES)
 
 
 @pytest.mark.parametrize("value", [np.float64(3), np.int64(3), Fraction(3), 3, 0, 64])

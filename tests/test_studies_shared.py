@@ -3,8 +3,11 @@ import pytest
 
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.threshold import Outcome
+from metalearn_lib.shifts.scale import Scale
+from metalearn_lib.shifts.standardised import Standardised
 from metalearn_lib.statistics import Interval
-from metalearn_lib.studies.shared import count_verdicts, failing, over, speedups, times
+from metalearn_lib.studies.shared import count_verdicts, failing, layers, over, speedups, times
+from metalearn_lib.tasks.moons import Moons
 
 
 def cell(name: str, **steps) -> CellResult:
@@ -48,3 +51,10 @@ def test_every_method_is_held_against_its_own_baseline():
 def test_verdicts_are_counted_and_those_that_nobody_got_are_none():
     counts = count_verdicts([Interval(2, 1.5, 3), Interval(1, 1, 1), Interval(3, 2, 4)])
     assert (counts["better"], counts["equivalent"], counts["worse"]) == (2, 1, 0)
+
+
+def test_a_family_is_unwrapped_down_to_the_one_that_is_drawn():
+    moons = Moons()
+    scaled = Scale(moons, 4.0)
+    assert layers(moons) == [moons]
+    assert layers(Standardised(scaled)) == [Standardised(scaled), scaled, moons]

@@ -1,0 +1,15 @@
+from metalearn_lib.directions.dog import DoG
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.evaluate.cells import home_cell
+from metalearn_lib.evaluate.methods import Method
+from metalearn_lib.evaluate.overhead import overheads
+from metalearn_lib.rates.constant import Constant
+from metalearn_lib.types import Seeds
+
+
+def test_methods_cost_what_their_loops_do_and_one_from_a_package_is_left_out():
+    plain = Method(Gradient(), Constant(0.1))
+    methods = {"SGD": plain, "of two meta-seeds": [plain, plain], "DoG": Method(DoG(), Constant(1.0))}
+    costs = overheads(methods, {name: {} for name in methods}, home_cell(), Seeds("tune", 2), 2)
+    assert list(costs) == ["SGD", "of two meta-seeds"]
+    assert costs["SGD"] == 1
