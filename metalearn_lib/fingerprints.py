@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,8 @@ def fingerprint(*values: Any) -> str:
     """Sixteen hexadecimal digits of everything that `values` hold: dataclasses and tuples by their fields, tensors by
     their bytes, classes and functions by their name, and by their module's where they are not the package's.
 
-    Fields that a dataclass does not compare do not count. What a class does is not looked at: see `sources`.
+    Fields that a dataclass does not compare, or that are at their default, do not count: a field that is added with a
+    default changes no fingerprint. What a class does is not looked at; `sources` does that.
 
     Raises:
         TypeError: for a value whose content cannot be told, as an open file or a lambda.
@@ -47,6 +48,16 @@ def objects_of(value: Any) -> Iterator[Any]:
                 yield from objects_of(getattr(value, field.name))
 
 
+def _is_default(field: Field[Any], value: Any) -> bool:
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    return (
+        default is not MISSING
+        and type(value) is type(default)
+        and not isinstance(value, Tensor)
+        and value == default
+    )
+
+
 def _name(found: Any) -> str:
     ours = found.__module__.split(".")[0] in ("metalearn_lib", "builtins")
     return found.__qualname__ if ours else f"{found.__module__}.{found.__qualname__}"
@@ -61,7 +72,7 @@ def _pieces(value: Any) -> Iterable[str | bytes]:
         yield value.detach().contiguous().numpy().tobytes()
     elif is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
-            if field.compare:
+            if field.compare and not _is_default(field, getattr(value, field.name)):
                 yield field.name
                 yield from _pieces(getattr(value, field.name))
     elif isinstance(value, Mapping):

@@ -110,7 +110,7 @@ class Sources:
 
 def code_digest(code: dict[str, str]) -> str:
     """Sixteen hexadecimal digits of what `Sources.code` found; where its definitions stand does not count."""
-    pairs = sorted((name.rpartition(".")[2], digest) for name, digest in code.items())
+    pairs = sorted((re.split(r"\.(?=\w+$|\w+\.cpp$)", name)[-1], digest) for name, digest in code.items())
     return hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
 
 
@@ -160,9 +160,9 @@ class _Module:
         self._sort(ast.parse(path.read_text(encoding="utf-8")).body)
 
     def digest(self, name: str) -> str:
-        statements = self.statements.get(name, [])
-        files = [_file_digest(path) for path in self._files(statements)]
-        return fingerprint([_digest(each) for each in statements], files)[:8]
+        if (self.path.parent / name).is_file():
+            return _file_digest(self.path.parent / name)[:8]
+        return fingerprint([_digest(each) for each in self.statements.get(name, [])])[:8]
 
     def needs(self, name: str) -> list[Definition]:
         if name not in self.statements:
@@ -182,6 +182,7 @@ class _Module:
                 elif used in self.statements and used != name:
                     found.append(Definition(self.name, used))
             found += self._registered(statement)
+            found += [Definition(self.name, path.name) for path in self._files(statement)]
         return [each for each in found if is_ours(each.module)]
 
     def _of_whole(self) -> list[Definition]:
@@ -259,24 +260,15 @@ class _Module:
             for each in node.names:
                 yield each.asname or each.name, Definition(module, each.name)
 
-    def _files(self, statements: Iterable[ast.stmt]) -> list[Path]:
+    def _files(self, statement: ast.stmt) -> list[Path]:
         """Files beside the module that a text names, and those that they include."""
-        texts = [
-            node.value
-            for statement in statements
-            for node in ast.walk(statement)
-            if isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and re.fullmatch(r"[\w-]+\.\w+", node.value)
-        ]
-        files = [self.path.with_name(text) for text in texts]
+        texts = [node.value for node in _walk(statement) if isinstance(node, ast.Constant)]
+        names = [text for text in texts if isinstance(text, str) and re.fullmatch(r"[\w-]+\.\w+", text)]
+        files = [path for path in map(self.path.with_name, names) if path.is_file() and path != self.path]
         for path in files:
-            if path.is_file():
-                files += [
-                    path.with_name(each)
-                    for each in re.findall(r'#include "([\w.]+)"', path.read_text(errors="replace"))
-                ]
-        return [path for path in dict.fromkeys(files) if path.is_file() and path != self.path]
+            included = re.findall(r'#include "([\w.]+)"', path.read_text(encoding="utf-8", errors="replace"))
+            files += [path.with_name(name) for name in included if path.with_name(name) not in files]
+        return files
 
 
 def _exists(module: str) -> bool:

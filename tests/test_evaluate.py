@@ -5,23 +5,25 @@ import torch
 
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate import (
-    UNITS,
+    COLUMNS,
     Cell,
     Learn,
     Method,
+    Store,
     StoreError,
     Tune,
     by_cell,
     constant,
-    contest,
     evaluate,
     held_out_curve,
+    jobs,
     overhead,
     search,
     set_target,
     steps_to_threshold,
     tune,
 )
+from metalearn_lib.evaluate.contest import count_missing
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
@@ -138,7 +140,7 @@ CONTESTANTS = {
 def test_every_method_meets_every_instance_and_processes_change_nothing():
     here, there = (evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, workers=w, progress=False) for w in (1, 2))
     assert here.equals(there)
-    assert list(here.columns) == list(UNITS)
+    assert list(here.columns) == list(COLUMNS)
     assert len(here) == 2 * (1 + 2 + 1 + 1) * 8  # cells, methods with their meta-seeds, instances
     counts = here.groupby(["cell", "method", "meta_seed"], observed=True)["instance"].agg(
         ["count", "nunique"]
@@ -171,24 +173,40 @@ def test_a_row_tells_what_a_run_by_hand_finds():
     assert set(oracle.lr) == {tune(WIDE, Gradient(), SEEDS[1])}  # which the mis-set base rate does not touch
 
 
-def test_an_interrupted_contest_resumes_and_writes_the_same_bytes(tmp_path, monkeypatch):
-    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
-    evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, whole, workers=1, progress=False)
+@pytest.fixture
+def runs(monkeypatch):
+    """The cells of all runs that are computed; the fifth after `runs.clear()` can be made to be interrupted."""
 
-    runs = []
+    class Runs(list):
+        interrupt_at = -1
 
-    def count(*arguments):
-        runs.append(arguments[2].name)
-        if len(runs) == 5:
+    seen, run = Runs(), jobs.steps_to_threshold
+
+    def counted(*arguments):
+        seen.append(arguments)
+        if len(seen) == seen.interrupt_at:
             raise KeyboardInterrupt
         return run(*arguments)
 
-    run = contest._run
-    monkeypatch.setattr(contest, "_run", count)
+    monkeypatch.setattr(jobs, "steps_to_threshold", counted)
+    return seen
+
+
+def missing(store, methods=CONTESTANTS, cells=(CELL, WIDE)):
+    return count_missing(jobs.jobs(cells, methods, *SEEDS), Store(store, f"{store}.parts"))
+
+
+def test_an_interrupted_contest_resumes_and_writes_the_same_bytes(tmp_path, runs):
+    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
+    evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, whole, workers=1, progress=False)
+    assert len(runs) == 10
+
+    runs.clear()
+    runs.interrupt_at = 5
     with pytest.raises(KeyboardInterrupt):
         evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert not broken.exists()
-    assert contest.count_missing([CELL, WIDE], CONTESTANTS, *SEEDS, broken) == 10 - 4
+    assert missing(broken) == 10 - 4
     evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert len(runs) == 5 + (10 - 4)  # four were kept
     assert whole.read_bytes() == broken.read_bytes()
@@ -196,21 +214,55 @@ def test_an_interrupted_contest_resumes_and_writes_the_same_bytes(tmp_path, monk
     evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, broken, workers=1, progress=False)
     assert len(runs) == 11  # nothing was left to do
     assert broken.stat().st_mtime_ns == written  # nor to write
-    assert contest.count_missing([CELL, WIDE], CONTESTANTS, *SEEDS, broken) == 0
+    assert missing(broken) == 0
 
 
-def test_another_method_or_another_setting_is_computed_and_what_is_there_is_not(tmp_path, monkeypatch):
+def test_another_method_or_another_setting_is_computed_and_what_is_there_is_not(tmp_path, runs):
     store = tmp_path / "kept.parquet"
     fixed = {"fixed": CONTESTANTS["fixed"]}
     evaluate([CELL], fixed, *SEEDS, store, workers=1, progress=False)
-    runs = []
-    run = contest._run
-    monkeypatch.setattr(contest, "_run", lambda *arguments: runs.append(arguments) or run(*arguments))
     more = fixed | {"faster": Method(Gradient(), Constant(0.6))}
     assert len(evaluate([CELL], more, *SEEDS, store, workers=1, progress=False)) == 16
-    assert len(runs) == 1
-    evaluate([CELL], {"fixed": Method(Gradient(), Constant(0.7))}, *SEEDS, store, workers=1, progress=False)
     assert len(runs) == 2
+    evaluate([CELL], {"fixed": Method(Gradient(), Constant(0.7))}, *SEEDS, store, workers=1, progress=False)
+    assert len(runs) == 3
+
+
+def test_a_narrower_question_drops_no_row_and_its_answer_holds_no_other(tmp_path, runs):
+    store = tmp_path / "kept.parquet"
+    whole = evaluate([CELL, WIDE], CONTESTANTS, *SEEDS, store, workers=1, progress=False)
+    before = store.read_bytes()
+    part = evaluate([WIDE], {"fixed": CONTESTANTS["fixed"]}, *SEEDS, store, workers=1, progress=False)
+    assert store.read_bytes() == before
+    assert len(runs) == 10
+    there = whole[(whole.cell == "wide") & (whole.method == "fixed")].reset_index(drop=True)
+    assert part.astype(str).equals(there.astype(str))
+
+
+def test_a_store_reads_a_kept_table_and_writes_only_its_parts(tmp_path, runs):
+    kept = tmp_path / "kept.parquet"
+    evaluate([CELL], {"fixed": CONTESTANTS["fixed"]}, *SEEDS, kept, workers=1, progress=False)
+    before = kept.read_bytes()
+    for _ in range(2):
+        store = Store(kept, tmp_path / "cache")
+        table = evaluate(
+            [CELL, WIDE], {"fixed": CONTESTANTS["fixed"]}, *SEEDS, store, workers=1, progress=False
+        )
+        assert len(table) == 16
+        assert len(runs) == 2  # one was kept, the other is cached
+    assert kept.read_bytes() == before
+    assert list((tmp_path / "cache").glob("*.parquet"))
+
+
+def test_a_number_that_was_changed_in_a_kept_row_is_seen(tmp_path):
+    kept = tmp_path / "kept.parquet"
+    asked = [CELL], {"fixed": CONTESTANTS["fixed"]}, *SEEDS
+    table = evaluate(*asked, kept, workers=1, progress=False)
+    evaluate(*asked, Store(kept), workers=1, progress=False)
+    table.loc[3, "steps"] += 1
+    table.to_parquet(kept)
+    with pytest.raises(StoreError, match="the rows of 'fixed' in 'tiny' are not what was written"):
+        evaluate(*asked, Store(kept), workers=1, progress=False)
 
 
 def test_a_damaged_or_foreign_store_is_refused_by_name(tmp_path):

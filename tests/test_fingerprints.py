@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from functools import partial
 
 import pytest
@@ -6,8 +6,9 @@ import torch
 
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.evaluate import Cell, Method
-from metalearn_lib.fingerprints import _code, code_fingerprint, fingerprint
+from metalearn_lib.fingerprints import fingerprint
 from metalearn_lib.rates.constant import Constant
+from metalearn_lib.rates.constant import Constant as TheirConstant
 from metalearn_lib.shifts.scale import Scale
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
@@ -49,25 +50,19 @@ def test_what_cannot_be_told_is_refused(value):
         fingerprint(value)
 
 
-def test_comments_and_docstrings_do_not_count_and_code_does():
-    plain = "def f(x):\n    return x + 1\n"
-    told = '"""A module."""\n\n\ndef f(x):  # adds\n    """One more."""\n    return x + 1\n'
-    assert _code(told) == _code(plain)
-    assert _code(plain) != _code(plain.replace("1", "2"))
-    assert _code(plain) != _code(plain.replace("+", "-"))
+def test_a_class_of_one_s_own_is_known_by_its_module_too():
+    @dataclass(frozen=True)
+    class Constant:
+        lr: float
+
+    assert fingerprint(Constant(0.1)) != fingerprint(TheirConstant(0.1))
 
 
-def test_code_in_other_languages_counts_and_its_comments_do_not(monkeypatch, tmp_path):
-    monkeypatch.setattr("metalearn_lib.fingerprints._PACKAGE", tmp_path)
-    prints = []
-    for text in ("int a = 1;", "// one\nint a =\n    1;  // more", "int a = 2;"):
-        (tmp_path / "a.cpp").write_text(text)
-        code_fingerprint.cache_clear()
-        prints.append(code_fingerprint(("a.cpp",)))
-    code_fingerprint.cache_clear()
-    assert prints[0] == prints[1] != prints[2]
+def test_a_field_that_is_added_with_a_default_changes_no_fingerprint():
+    def made(*fields):
+        return make_dataclass("Thing", fields, frozen=True)
 
-
-def test_the_code_of_a_folder_is_that_of_its_files():
-    assert code_fingerprint(("evaluate",)) != code_fingerprint(("evaluate/cells.py",))
-    assert code_fingerprint(("rates.py",)) == code_fingerprint(("rates.py",))
+    before = made(("size", int))(3)
+    after = made(("size", int), ("colour", str, field(default="red")))
+    assert fingerprint(after(3)) == fingerprint(before)
+    assert fingerprint(after(3, "blue")) != fingerprint(before)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from metalearn_lib.cores import available_cores, leave_with_parent
 from metalearn_lib.evaluate.cells import Cell
-from metalearn_lib.evaluate.jobs import Job, Meet, Question, columns, jobs
+from metalearn_lib.evaluate.jobs import Job, Meet, Question, columns, definitions_of, jobs
 from metalearn_lib.evaluate.store import Store, table_of
 from metalearn_lib.evaluate.threshold import Outcome
 from metalearn_lib.fused.learner import Fused
@@ -83,9 +83,10 @@ def evaluate(
     if len(set(names)) < len(names):
         raise ValueError(f"cells {names} share a name; give each its own.")
     kept = store if isinstance(store, Store) else Store(store, store and f"{os.fspath(store)}.parts")
-    tables = answer(jobs(cells, methods, score_seeds, tune_seeds), kept, workers, progress)
+    asked = jobs(cells, methods, score_seeds, tune_seeds)
+    tables = answer(asked, kept, workers, progress)
     if store is not None and not isinstance(store, Store):
-        kept.merge(tables)
+        kept.merge(tables, definitions_of(asked, Sources()))
     table = pa.concat_tables(tables).unify_dictionaries()
     if table.num_rows != len(tables) * len(score_seeds):
         raise RuntimeError(
@@ -104,7 +105,7 @@ def answer(
     left = [job for job, each in questions.items() if kept.rows(each.key, each.digest(sources)) is None]
     stages = _stages([questions[job] for job in left], kept, sources)
     bar = progress_bar(sum(map(len, stages)) + len(left), "contest", "run", progress and bool(left))
-    with _pool(min(workers or available_cores(), max(1, len(left)))) as results:
+    with pool(workers, len(left)) as results:
 
         def told(question: Question) -> list[dict[str, Any]]:
             return [kept.facts(each.key, each.digest(sources)) or {} for each in question.first]
@@ -168,8 +169,15 @@ def _stages(questions: Sequence[Question], kept: Store, sources: Sources) -> lis
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[[Mapping[Any, partial[Any]]], Iterator[tuple[Any, Any]]]]:
-    """What makes calls, in processes or with one worker in this one, and yields each result as soon as it is there."""
+def pool(
+    workers: int | None, calls: int
+) -> Iterator[Callable[[Mapping[Any, partial[Any]]], Iterator[tuple[Any, Any]]]]:
+    """What makes calls, in processes or with one worker in this one, and yields each result as soon as it is there.
+
+    Args:
+        workers: the machine's cores by default, and no more than there are `calls`.
+    """
+    workers = min(workers or available_cores(), max(1, calls))
     if workers == 1:
         yield lambda calls: ((name, call()) for name, call in calls.items())
         return

@@ -69,8 +69,10 @@ class Recorded(Recipe):
         chosen = InnerLoop(cell.learner, rate).unroll(instances)[1].lr.log()
         typical = instances.num_steps // 4  # the cap is eight times the reference's time
         if self.replays == "constant":
-            return {"lrs": chosen[:, :typical].mean().exp().tolist()}
-        return {"lrs": (chosen.mean(0) if self.replays == "schedule" else chosen).exp().tolist()}
+            kept = chosen[:, :typical].mean()
+        else:
+            kept = chosen.mean(0) if self.replays == "schedule" else chosen
+        return {**before[0], "lrs": kept.exp().tolist()}
 
     def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         if self.replays == "constant":

@@ -102,6 +102,14 @@ def jobs(cells: Sequence[Cell], methods: Meet, score_seeds: Seeds, tune_seeds: S
     ]
 
 
+def definitions_of(asked: Sequence[Job], sources: Sources) -> dict[str, str]:
+    """By name, the digests of all definitions that decide the rows of these jobs."""
+    found: dict[str, str] = {}
+    for job in asked:
+        found |= job.rows.code(sources)
+    return found
+
+
 def ask_target(cell: Cell, seeds: Seeds) -> dict[str, Any]:
     """`set_target`'s answer, as plain numbers."""
     target = set_target(cell, seeds)

@@ -47,6 +47,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
 }
 """What each column holds, and its type."""
 UNITS = {name: told for name, (_, told) in COLUMNS.items()}
+_DEFINITIONS = b"metalearn definitions"
 _NUMBERS = [name for name, (kind, _) in COLUMNS.items() if kind != _TEXT]
 
 
@@ -59,8 +60,11 @@ class Part(NamedTuple):
 
     start: int
     stop: int
+    key: str
     code: str
     digest: str
+    names: tuple[str, str, int]
+    """cell, method and meta-seed"""
 
 
 class Table:
@@ -79,20 +83,46 @@ class Table:
             raise StoreError(
                 f"{path} is no table of results: it has no column {missing[0]!r}; name another file."
             )
-        self.path, self.table = path, table.select(list(COLUMNS)).cast(empty().schema).unify_dictionaries()
+        self.path, self.schema = path, table.schema
+        self.table = table.select(list(COLUMNS)).cast(empty().schema).unify_dictionaries()
 
     @cached_property
     def parts(self) -> dict[str, Part]:
         """By key."""
-        keys, codes, digests = (self.table[name].to_pylist() for name in ("key", "code", "digest"))
+        told = (
+            self.table.select(["key", "code", "digest", "cell", "method", "meta_seed"])
+            .to_pandas()
+            .astype(object)
+        )
+        keys = told["key"].tolist()
         starts = [row for row in range(len(keys)) if row == 0 or keys[row] != keys[row - 1]]
-        ends = [*starts[1:], len(keys)]
-        parts = {keys[a]: Part(a, b, codes[a], digests[a]) for a, b in zip(starts, ends, strict=True)}
+        heads = zip(
+            starts, [*starts[1:], len(keys)][: len(starts)], told.iloc[starts].values.tolist(), strict=True
+        )
+        parts = {
+            key: Part(start, stop, key, code, digest, (cell, method, meta_seed))
+            for start, stop, (key, code, digest, cell, method, meta_seed) in heads
+        }
         if len(parts) < len(starts):
             raise StoreError(
                 f"{self.path} is damaged: rows of one key lie apart; take its last version again."
             )
         return parts
+
+    @cached_property
+    def definitions(self) -> dict[str, str]:
+        """By name, the digests of the definitions that decide its rows, when it was last written."""
+        return json.loads((self.schema.metadata or {}).get(_DEFINITIONS, b"{}"))
+
+    def stamped(self, stamps: Mapping[str, tuple[str, str]], definitions: Mapping[str, str]) -> pa.Table:
+        """The table with other keys and codes, by the present key; the numbers stay."""
+        pairs = [stamps.get(part.key, (part.key, part.code)) for part in self.parts.values()]
+        counts = [part.stop - part.start for part in self.parts.values()]
+        table = self.table
+        for name, values in zip(("key", "code"), zip(*pairs, strict=True), strict=True):
+            column = pa.array(np.repeat(np.array(values, object), counts), _TEXT)
+            table = table.set_column(table.column_names.index(name), empty().schema.field(name), column)
+        return with_definitions(table, self.definitions | dict(definitions))
 
     def rows(self, key: str) -> pa.Table:
         """The rows of a key.
@@ -162,15 +192,20 @@ class Store:
         if (part := self._part(name)) is not None:
             write(part, rows)
 
-    def merge(self, tables: Iterable[pa.Table]) -> None:
-        """Write `tables` into the kept table, each in the place of the rows of its key; all others stay."""
+    def merge(self, tables: Iterable[pa.Table], definitions: Mapping[str, str]) -> None:
+        """Write `tables` into the kept table, each in the place of the rows of its key; all others stay.
+
+        Args:
+            definitions: digests of those that decide the rows.
+        """
         assert self.path is not None
         new = {table["key"][0].as_py(): table for table in tables}
         now = Table(self.path)
-        rows = [new.pop(key, None) or now.rows(key) for key in now.parts] + list(new.values())
+        rows = [new.pop(key) if key in new else now.rows(key) for key in now.parts] + list(new.values())
         joined = pa.concat_tables(rows).unify_dictionaries().combine_chunks() if rows else empty()
-        if not joined.equals(now.table.combine_chunks()):
-            write(self.path, joined)
+        stamps = ["key", "code", "digest"]
+        if not joined.select(stamps).equals(now.table.select(stamps).combine_chunks()):
+            write(self.path, with_definitions(joined, now.definitions | dict(definitions)))
         self.kept = Table(self.path)
 
     def _part(self, name: str) -> Path | None:
@@ -205,8 +240,13 @@ def table_of(columns: Iterator[tuple[str, Any]], count: int, texts: Mapping[str,
 def content_digest(rows: pa.Table) -> str:
     """Sixteen hexadecimal digits of what rows say, apart from the code that they were made by."""
     numbers = np.stack([rows[name].to_numpy().astype(np.float64) for name in _NUMBERS], 1)
-    texts = [rows[name][0].as_py() for name in ("cell", "method", "key")]
+    texts = [rows[name][0].as_py() for name in ("cell", "method")]
     return hashlib.sha256(repr(texts).encode() + numbers.tobytes()).hexdigest()[:16]
+
+
+def with_definitions(table: pa.Table, definitions: Mapping[str, str]) -> pa.Table:
+    """The table with the digests of the definitions that decide its rows."""
+    return table.replace_schema_metadata({_DEFINITIONS: json.dumps(definitions, sort_keys=True)})
 
 
 def empty() -> pa.Table:
