@@ -1,0 +1,42 @@
+"""What the project says of itself agrees, and what the library reads at run time goes into the wheel."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+from report_project import REPOSITORY
+
+import metalearn_lib
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+
+
+def test_the_version_and_the_licence_are_one_everywhere() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    released = re.search(r"^## (\d[\d.]*), (\S+)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert released is not None
+    assert released.groups() == (citation["version"], str(citation["date-released"]))
+    assert citation["version"] == metalearn_lib.__version__
+    assert PROJECT["project"]["license"] == citation["license"]
+    assert (REPOSITORY / "LICENSE").read_text().startswith(f"{citation['license']} License")
+
+
+def test_every_file_of_the_library_that_is_no_module_goes_into_the_wheel() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "metalearn_lib"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    files = {
+        name.removeprefix("metalearn_lib/") for name in listed.stdout.split() if not name.endswith(".py")
+    }
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]["metalearn_lib"]
+    assert "evaluate/preregistration.toml" in files
+    assert {
+        name for name in files if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+    } == set()
