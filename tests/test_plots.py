@@ -75,6 +75,28 @@ def test_points_of_each_class_are_drawn_apart():
     assert sum(len(line.get_xdata()) for line in ax.lines) == 50
 
 
+def test_a_chain_has_a_panel_for_each_cell_and_a_bar_from_1_to_each_factor():
+    links = {"first": Interval(2.0, 1.5, 2.5), "second": Interval(0.5, 0.4, 0.6)}
+    axes = plots.chain({"task A": links, "scale 4": links, "digits": links})
+    shown = [ax for ax in axes.flat if ax.get_visible()]
+    assert [ax.get_xlabel() for ax in shown] == ["task A", "scale 4", "digits"]
+    for ax in shown:
+        bars = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 6]
+        reach = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 1.5]
+        assert (bars, reach) == ([[1, 2], [1, 0.5]], [[1.5, 2.5], [0.4, 0.6]])
+        assert [text.get_text() for text in ax.get_yticklabels()] == list(links)
+
+
+def test_paths_of_rates_are_drawn_from_the_first_step_on_and_told_apart():
+    paths = {"falls": torch.tensor([0.1, 0.01]), "stays": torch.tensor([0.1, 0.1])}
+    ax = plots.rate_paths(paths)
+    for line, (name, path) in zip(ax.lines, paths.items(), strict=True):
+        assert line.get_label() == name
+        np.testing.assert_array_equal(line.get_xydata(), np.stack([[1, 2], path.numpy()], 1))
+    assert len({line.get_linestyle() for line in ax.lines}) == 2
+    assert ax.get_yscale() == "log"
+
+
 def svg(figure) -> bytes:
     image = io.BytesIO()
     figure.savefig(image, format="svg")

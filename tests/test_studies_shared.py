@@ -1,12 +1,23 @@
 import numpy as np
 import pytest
+from hand_made import rows
 
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.threshold import Outcome
 from metalearn_lib.shifts.scale import Scale
 from metalearn_lib.shifts.standardised import Standardised
 from metalearn_lib.statistics import Interval
-from metalearn_lib.studies.shared import count_verdicts, failing, layers, over, speedups, times
+from metalearn_lib.studies.shared import (
+    as_text,
+    count_verdicts,
+    failing,
+    layers,
+    over,
+    regret,
+    speedups,
+    times,
+    tuned_rate,
+)
 from metalearn_lib.tasks.moons import Moons
 
 
@@ -37,6 +48,12 @@ def test_over_cells_log_speedups_are_averaged():
     assert over([HOME, AWAY], "meta").value == pytest.approx(both**0.5)
 
 
+def test_who_takes_twice_as_long_as_the_oracle_has_a_regret_of_two():
+    slow = cell("slow", SGD=[40, 40], oracle=[20, 20])
+    assert regret([slow], "SGD", "oracle") == pytest.approx((2, 2, 2))
+    assert regret([HOME, AWAY], "SGD", "SGD") == Interval(1, 1, 1)
+
+
 def test_a_run_at_the_cap_is_a_failure_and_cells_weigh_the_same():
     few = cell("few", meta=[100])
     assert failing([HOME], "meta") == 0
@@ -58,3 +75,17 @@ def test_a_family_is_unwrapped_down_to_the_one_that_is_drawn():
     scaled = Scale(moons, 4.0)
     assert layers(moons) == [moons]
     assert layers(Standardised(scaled)) == [Standardised(scaled), scaled, moons]
+
+
+def test_a_tuned_rate_is_read_from_the_row_of_its_cell_and_method():
+    steps = {"home": {"SGD": [1], "Adam": [1]}, "away": {"SGD": [1]}}
+    table = rows(steps, {("home", "Adam"): 0.01, ("away", "SGD"): 3.0})
+    assert tuned_rate(table, "home", "SGD") == 0.1
+    assert tuned_rate(table, "home", "Adam") == 0.01
+    assert tuned_rate(table, "away", "SGD") == 3.0
+
+
+def test_a_share_is_shown_as_per_cent_and_an_interval_as_it_is():
+    assert as_text(0.125) == "12.5%"
+    assert as_text(Interval(1, 0.5, 2)) == "1.00 [0.50, 2.00]"
+    assert as_text(3) == "3"

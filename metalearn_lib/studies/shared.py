@@ -21,7 +21,8 @@ Speedups = dict[str, dict[str, Interval]]
 
 def times(cells: Sequence[CellResult], method: str) -> NDArray:
     """Times to the threshold over cells: the geometric mean, meta-seed by meta-seed and instance by instance."""
-    return geometric_mean([cell.outcomes[method].steps for cell in cells])
+    first, *more = (cell.outcomes[method].steps for cell in cells)
+    return geometric_mean([first, *more]) if more else first
 
 
 def over(cells: Sequence[CellResult], method: str, baseline: str = "SGD") -> Interval:
