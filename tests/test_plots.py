@@ -81,8 +81,8 @@ def test_a_chain_has_a_panel_for_each_cell_and_a_bar_from_1_to_each_factor():
     shown = [ax for ax in axes.flat if ax.get_visible()]
     assert [ax.get_xlabel() for ax in shown] == ["task A", "scale 4", "digits"]
     for ax in shown:
-        bars = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 6]
-        reach = [line.get_xdata() for line in ax.lines if line.get_linewidth() == 1.5]
+        bars = [list(line.get_xdata()) for line in ax.lines if line.get_linewidth() == 6]
+        reach = [list(line.get_xdata()) for line in ax.lines if line.get_linewidth() == 1.5]
         assert (bars, reach) == ([[1, 2], [1, 0.5]], [[1.5, 2.5], [0.4, 0.6]])
         assert [text.get_text() for text in ax.get_yticklabels()] == list(links)
 
