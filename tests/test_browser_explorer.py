@@ -17,10 +17,14 @@ from metalearn_lib.evaluate import Cell, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import Instances
 from metalearn_lib.types import Seeds
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import SHOWN, Experiment, instance, programs
+from metalearn_lib.web.experiment import Experiment, instance, programs
 from metalearn_lib.web.generator import javascript
 
 MILD = {"scale": 2.0, "translate": 1.0, "anisotropy": 4.0}
+MILD |= {"axis_anisotropy": 4.0, "label_noise": 0.1, "class_noise": 0.1, "corruption": 0.1}
+"""every shift that the page offers, as tests/test_web_explorer.py makes sure, and a severity"""
+MOVED = ("scale", "translate", "anisotropy")
+"""with which every rival is met"""
 RIVALS = ["sgd", "layers", "momentum", "adam"]
 STEPS = 200
 
@@ -95,7 +99,7 @@ def settings_of(
 
 @pytest.mark.parametrize(
     ("shift", "rival", "noise"),
-    [(shift, rival, 0.0) for shift in SHOWN for rival in RIVALS] + [(shift, "sgd", 0.25) for shift in SHOWN],
+    [(shift, rival, 0.0) for shift in MOVED for rival in RIVALS] + [(shift, "sgd", 0.25) for shift in MILD],
 )
 def test_the_page_trains_as_torch_does(
     engine_page: Any, experiment: Experiment, shift: str, rival: str, noise: float
@@ -149,7 +153,7 @@ class GivenCell(Cell):
         return self.given._replace(order=self.given.order[:, :num_steps])
 
 
-@pytest.mark.parametrize("shift", SHOWN)
+@pytest.mark.parametrize("shift", MILD)
 def test_the_page_judges_as_the_evaluation_does(engine_page: Any, experiment: Experiment, shift: str) -> None:
     settings = settings_of(shift, "sgd", seed=5)
     bases = {key: 0.3 * experiment.rules[key].base_lr for key in ("meta", "sgd")}

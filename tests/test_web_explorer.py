@@ -9,13 +9,19 @@ import pytest
 import torch
 
 from metalearn_lib.evaluate import set_target
+from metalearn_lib.inputs.base import Input
+from metalearn_lib.inputs.log_lr import LogLr
+from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import GRID, SHOWN, Experiment, Record, Replay, instance, programs
+from metalearn_lib.web.experiment import GRID, Experiment, Record, Replay, instance, programs
 from metalearn_lib.web.explorer import TorchEngine
+from metalearn_lib.web.generator import javascript
 
+SHOWN = ["translate", "scale", "anisotropy", "axis_anisotropy", "label_noise", "class_noise", "corruption"]
 SETTINGS = {"shift": "scale", "severity": 2.0, "seed": 3, "rival": "adam", "rate": 1.0}
 BASES = {"meta": 1.0, "adam": 10**-1.25}
 
@@ -96,20 +102,61 @@ def test_replayed_numbers_give_the_recorded_instance(experiment: Experiment) -> 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experiment) -> None:
+    strong = SHIFTS[name].stops[-3]
     with Record() as record:
-        experiment.cell(name, 2.0, 0.3).family.sample(Seeds("demo", 1).generator(0, "data"))
-        experiment.cell(name, 2.0).learner.init(Seeds("demo", 1).generator(0, "params"))
+        experiment.cell(name, strong, 0.3).family.sample(Seeds("demo", 1).generator(0, "data"))
+        experiment.home.learner.init(Seeds("demo", 1).generator(0, "params"))
         for _ in range(64):
             torch.randperm(1024, generator=Seeds("demo", 1).generator(0, "order"))
     numbers = doubled(record.examples)
-    plain = instance(experiment, name, 2.0, numbers, 0.3)
-    severity, noise = torch.tensor([2.0, 0.3], dtype=torch.float64)
+    plain = instance(experiment, name, strong, numbers, 0.3)
+    severity, noise = torch.tensor([strong, 0.3], dtype=torch.float64)
     traced = instance(experiment, name, severity, numbers, noise)
     torch.testing.assert_close(traced.table, plain.table)
-    clean = instance(experiment, name, 2.0, numbers)
+    clean = instance(experiment, name, strong, numbers)
     wrong = (clean.table[:, 2:] != plain.table[:, 2:]).any(1)
     assert wrong.double().mean() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(clean.test.target, plain.test.target)
+
+
+def test_the_page_offers_every_shift_with_stops_or_says_why_it_does_not(experiment: Experiment) -> None:
+    assert set(experiment.shifts) - set(experiment.why_not_in_a_page) == set(SHOWN)
+    assert set(experiment.why_not_in_a_page) == set(SHIFTS) - set(SHOWN)
+    assert "cannot be traced" in experiment.why_not_in_a_page["rotate"]
+    assert "another number of features" in experiment.why_not["nuisance"]
+    assert "stops" in experiment.why_not["natural_split"]
+    told = ShiftExplorer().spec["shifts"]
+    assert "rotate" in told
+    assert dict(zip(told["scale"]["told"], told["scale"]["stops"], strict=True))["× 1/4"] == 0.25
+    assert '"rotate"' not in ShiftExplorer().html()
+    with pytest.raises(ValueError, match="shift='nuisance' is not offered: its tasks have another number"):
+        ShiftExplorer(shift="nuisance")
+    with pytest.raises(ValueError, match="shift='shrink' is not offered: there are translate, scale"):
+        ShiftExplorer(shift="shrink")
+
+
+class LastLoss(Input):
+    """The log loss of the step before."""
+
+    def init(self, params: torch.Tensor) -> torch.Tensor:
+        return params.new_zeros(len(params))
+
+    def __call__(self, state: Any, observation: Any, log_lr: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        return state, observation.log_loss
+
+
+def test_an_input_of_ones_own_is_printed_for_the_page_state_and_all(experiment: Experiment) -> None:
+    inputs = (LogLr(), LastLoss())
+    theta = MetaOptimizer(4, inputs=inputs).init_theta(torch.Generator().manual_seed(0))
+    config = {"hidden": 4, "inputs": ["log_lr", f"{__name__}:LastLoss"]}
+    seeing = replace(experiment.rules["meta"], theta=theta, config=config)
+    made, _ = programs(replace(experiment, rules=experiment.rules | {"meta": seeing}))
+    leaves = len(made["step_meta"].inputs) - 2
+    assert (
+        leaves == len(made["step_sgd"].inputs) - 2 + 4
+    )  # theta, log scale and memory, and what the input keeps
+    assert made["step_meta"].carry == {place: place + 2 for place in range(leaves)}
+    assert "outputs" in javascript({"step_meta": made["step_meta"]})
 
 
 def test_replay_runs_out_where_more_is_asked_for() -> None:

@@ -152,6 +152,8 @@ CASES: dict[str, Case] = {
     "mm": (torch.mm, [normal(3, 5), normal(5, 4)]),
     "mm_turned": (lambda a, b: a.t() @ b.t(), [normal(5, 3), normal(4, 5)]),
     "matmul_vector": (lambda a, b: a @ b, [normal(2, 16, 12), normal(2, 12, 1)]),
+    "diag": (torch.diag, [normal(4)]),
+    "diags": (torch.diag_embed, [normal(3, 4)]),
     "qr": (lambda a: torch.linalg.qr(a)[0] + torch.linalg.qr(a)[1], [normal(5, 5)]),
     "qr_of_two": (lambda a: torch.stack(torch.linalg.qr(a)), [normal(2, 2)]),
     "qr_triangular": (lambda a: torch.stack(torch.linalg.qr(a)), [normal(3, 3).triu()]),

@@ -10,9 +10,10 @@ two are compared. The same seed therefore gives the same instance in every brows
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -28,25 +29,18 @@ from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import REFERENCE_CADENCE, REFERENCE_RATES, Cell, draw_line
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
 from metalearn_lib.learners import Batch, Learner
+from metalearn_lib.plots.style import COLOURS
 from metalearn_lib.rates.constant import Constant
-from metalearn_lib.rates.learned import LearnedRate
-from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.shifts import SHIFTS
+from metalearn_lib.shifts.base import Shift
 from metalearn_lib.shifts.label_noise import LabelNoise
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
-from metalearn_lib.web.generator import Program
+from metalearn_lib.web.generator import Program, javascript
 
 GRID = 48
 """The decision boundary is looked at on this many points a side."""
-
-_STOPS = {
-    "scale": [2.0**power for power in range(-6, 7)],
-    "translate": [0.0, *(2.0**power for power in range(-2, 7))],
-    "anisotropy": [2.0**power for power in range(13)],
-}
-SHOWN = tuple(_STOPS)
-"""Shifts that the explorer offers."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +49,8 @@ class Rule:
 
     Args:
         base_lr: 10 to a quarter decade, by `evaluate.tune` on task A.
-        theta: meta-parameters of a learned rate; None is a constant rate.
-        learned_direction: what is learned beside the rate, by name, in the place of `direction`; see `rule_of`.
+        theta: meta-parameters of a learned rule; None is a constant rate.
+        config: of the card that `theta` came with; see `rule_of`, which gives its direction, too.
     """
 
     label: str
@@ -64,16 +58,13 @@ class Rule:
     direction: Direction
     base_lr: float
     theta: Tensor | None = None
-    learned_direction: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
 
     def loop(self, learner: Learner, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
         theta = self.theta if theta is None else theta
         if theta is None:
-            return InnerLoop(learner, Constant(base_lr), self.direction)
-        if self.learned_direction is None:
-            return InnerLoop(learner, LearnedRate(base_lr, theta), self.direction)
-        config = {"hidden": 16, "learned_direction": self.learned_direction}
-        direction, rate = rule_of(config, theta, base_lr, learner)
+            return InnerLoop(learner, Constant(base_lr), self.direction.of(learner))
+        direction, rate = rule_of(self.config, theta, base_lr, learner)
         return InnerLoop(learner, rate, direction)
 
 
@@ -83,15 +74,20 @@ _REFERENCE = Rule("reference", "", Adam(), REFERENCE_RATES[0])
 
 def default_rules() -> dict[str, Rule]:
     """The shipped meta-optimizer, called `meta`, and its rivals, each at the rate tuned on task A."""
-    theta, _ = load_theta("sgd")
+
+    def plain(direction: Direction, base_lr: float) -> Rule:
+        return Rule(direction.label, direction.colour, direction, base_lr)
+
+    def learned(label: str, name: str, colour: str) -> Rule:
+        theta, card = load_theta(name)
+        return Rule(label, COLOURS[colour], Gradient(), 1.0, theta, card["config"])
+
     return {
-        "meta": Rule("meta-optimizer", "#D55E00", Gradient(), 1.0, theta),
-        "sgd": Rule("SGD", "#0072B2", Gradient(), 1.0),
-        "layers": Rule(
-            "meta-optimizer by layer", "#7A5FE0", Gradient(), 1.0, load_theta("sgd_layers")[0], "layer_rates"
-        ),
-        "momentum": Rule("momentum", "#009E73", Momentum(), 10**-0.75),
-        "adam": Rule("Adam", "#E69F00", Adam(), 10**-1.25),
+        "meta": learned("meta-optimizer", "sgd", "meta-optimizer"),
+        "sgd": plain(Gradient(), 1.0),
+        "layers": learned("meta-optimizer by layer", "sgd_layers", "and a rate per layer"),
+        "momentum": plain(Momentum(), 10**-0.75),
+        "adam": plain(Adam(), 10**-1.25),
     }
 
 
@@ -104,6 +100,7 @@ class Experiment:
         rules: contestants by key; one is called `meta`, the others are its rivals.
         hidden: widths of the learner's hidden layers.
         limit: steps of a run; what has not crossed by then has not crossed.
+        more: shifts to offer beside those of `SHIFTS`.
 
     Raises:
         ValueError: for a family whose points cannot be drawn on a plane, or rules without a `meta`.
@@ -114,6 +111,7 @@ class Experiment:
     hidden: tuple[int, ...] = (32, 32)
     batch_size: int = 128
     limit: int = 200
+    more: tuple[type[Shift], ...] = ()
 
     def __post_init__(self) -> None:
         if self.family.num_features != 2:
@@ -128,19 +126,55 @@ class Experiment:
     def rivals(self) -> list[str]:
         return [key for key in self.rules if key != "meta"]
 
+    @cached_property
+    def why_not(self) -> dict[str, str]:
+        """By name, why a live explorer does not offer a shift."""
+        return {kind.name: why for kind in self._shifts if (why := self._fault(kind))}
+
+    @cached_property
+    def why_not_in_a_page(self) -> dict[str, str]:
+        """By name, why a page without a kernel does not: also where a severity cannot be traced."""
+        place = self.family, self.hidden, self.batch_size, self.limit
+        faults = {name: _untraced(kind, *place) for name, kind in self.shifts.items()}
+        return self.why_not | {name: why for name, why in faults.items() if why}
+
+    @property
+    def shifts(self) -> dict[str, type[Shift]]:
+        """The shifts that a live explorer offers."""
+        return {kind.name: kind for kind in self._shifts if kind.name not in self.why_not}
+
+    @property
+    def _shifts(self) -> tuple[type[Shift], ...]:
+        return (*SHIFTS.values(), *self.more)
+
+    def _fault(self, kind: type[Shift]) -> str:
+        if not kind.stops:
+            return "it says no stops for a slider"
+        if kind.reshapes:
+            return "its tasks have another number of features or classes, and the explorer draws one network's plane"
+        try:
+            kind(self.family, kind.identity).sample(torch.Generator().manual_seed(0))
+        except ValueError as fault:
+            return str(fault)
+        return ""
+
     def cell(self, shift: str, severity: float, noise: float = 0.0) -> Cell:
         """The family after a shift, with a part `noise` of its training labels wrong."""
-        family = LabelNoise(make_shift(shift, self.family, severity), noise)
-        return Cell("explorer", family, self.hidden, self.batch_size)
+        return replace(self.home, family=LabelNoise(self.shifts[shift](self.family, severity), noise))
+
+    @property
+    def home(self) -> Cell:
+        """The family as it is."""
+        return Cell("explorer", self.family, self.hidden, self.batch_size)
 
     @property
     def num_steps(self) -> int:
         """Steps that an instance is drawn for: those of the reference, which trains longest."""
-        return max(self.limit, 4 * self.cell("scale", 1.0).horizon)
+        return max(self.limit, 4 * self.home.horizon)
 
     def loop(self, key: str, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
         rule = _REFERENCE if key == "reference" else self.rules[key]
-        return rule.loop(self.cell("scale", 1.0).learner, base_lr, theta)
+        return rule.loop(self.home.learner, base_lr, theta)
 
     def look(self, params: Tensor, box: Tensor) -> Tensor:
         """Class probabilities `(tasks, GRID * GRID, classes)` over a square, from its top left, row by row.
@@ -152,17 +186,24 @@ class Experiment:
         across, up = line.expand(GRID, GRID), -line.unsqueeze(1).expand(GRID, GRID)
         unit = torch.stack([across.reshape(-1), up.reshape(-1)], 1)
         points = box[:2] + box[2] * unit
-        return self.cell("scale", 1.0).learner.logits(params, points.unsqueeze(0)).softmax(-1)
+        return self.home.learner.logits(params, points.unsqueeze(0)).softmax(-1)
 
-    def describe(self) -> dict[str, Any]:
-        """What the front end has to know, as plain data."""
+    def describe(self, without: Container[str] = ()) -> dict[str, Any]:
+        """What the front end has to know, as plain data.
+
+        Args:
+            without: shifts that are not offered.
+        """
         shifts = {
             name: {
-                "unit": SHIFTS[name].unit,
-                "identity": SHIFTS[name].identity,
-                "stops": [stop for stop in stops if SHIFTS[name].lowest <= stop <= SHIFTS[name].highest],
+                "label": kind.label,
+                "unit": kind.unit,
+                "identity": kind.identity,
+                "stops": kind.stops,
+                "told": [kind.told(stop) for stop in kind.stops],
             }
-            for name, stops in _STOPS.items()
+            for name, kind in self.shifts.items()
+            if name not in without
         }
         rules = {
             key: {
@@ -255,7 +296,7 @@ def instance(
     # the range of a severity is checked on a number, which a traced severity does not have
     cell = experiment.cell(
         shift,
-        SHIFTS[shift].identity if isinstance(severity, Tensor) else severity,
+        experiment.shifts[shift].identity if isinstance(severity, Tensor) else severity,
         0.0 if isinstance(noise, Tensor) else noise,
     )
     assert isinstance(cell.family, LabelNoise)
@@ -270,25 +311,47 @@ def _draw(experiment: Experiment, cell: Cell) -> Instances:
     return draw_instances(cell.family, cell.learner, Seeds("demo", 1), num_steps, batch_size, torch.float64)
 
 
+def _drawing(experiment: Experiment, kind: type[Shift]) -> tuple[Program, list[Draw], Instances]:
+    """What draws an instance after a shift, the calls to generators in it, and an example."""
+    cell = experiment.cell(kind.name, kind.identity)
+    with float64(), Record() as record:
+        example = _draw(experiment, cell)
+
+    def draw(setting: Tensor, *numbers: Tensor) -> list[Tensor]:
+        return pytree.tree_leaves(instance(experiment, kind.name, setting[0], numbers, setting[1]))
+
+    setting = torch.ones(2, dtype=torch.float64)
+    return Program(draw, [setting, *record.examples], tracing_mode="fake"), record.draws, example
+
+
+@lru_cache
+def _untraced(
+    kind: type[Shift], family: TaskFamily, hidden: tuple[int, ...], batch_size: int, limit: int
+) -> str:
+    """Why a page cannot draw a shift; empty where it can. Rules do not matter, and to print a shift takes a while."""
+    experiment = Experiment(family, hidden=hidden, batch_size=batch_size, limit=limit, more=(kind,))
+    try:
+        javascript({"draw": _drawing(experiment, kind)[0]})
+    except NotImplementedError as fault:
+        return str(fault)
+    except (TypeError, ValueError, RuntimeError):  # as Python's own arithmetic raises on a traced severity
+        return "its severity is used outside of torch's operations, so that it cannot be traced"
+    return ""
+
+
 def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]]:
     """The programs of the page by name, and what its engine must know about them."""
-    cell = experiment.cell("scale", 1.0)
+    cell = experiment.home
     learner = cell.learner
     made: dict[str, Program] = {}
     draws: dict[str, list[Draw]] = {}
     one = torch.ones(1, dtype=torch.float64)
 
+    if not (shown := [name for name in experiment.shifts if name not in experiment.why_not_in_a_page]):
+        raise NotImplementedError(next(iter(experiment.why_not_in_a_page.values())))
     example = None
-    for name in SHOWN:
-        with float64(), Record() as record:
-            example = _draw(experiment, experiment.cell(name, SHIFTS[name].identity))
-        draws[name] = record.draws
-
-        def draw(setting: Tensor, *numbers: Tensor, name: str = name) -> list[Tensor]:
-            return pytree.tree_leaves(instance(experiment, name, setting[0], numbers, setting[1]))
-
-        made[f"draw_{name}"] = Program(draw, [one.expand(2), *record.examples], tracing_mode="fake")
-
+    for name in shown:
+        made[f"draw_{name}"], draws[name], example = _drawing(experiment, experiment.shifts[name])
     assert example is not None
 
     rules = dict(experiment.rules)

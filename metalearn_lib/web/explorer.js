@@ -353,14 +353,14 @@ function render({ model, el }) {
   const button = Object.fromEntries([...el.querySelectorAll("[data-do]")].map((each) => [each.dataset.do, each]));
 
   const rivals = Object.keys(spec.rules).filter((key) => key !== "meta");
-  control.shift.append(...Object.keys(spec.shifts).map((name) => new Option(name, name)));
+  control.shift.append(...Object.keys(spec.shifts).map((name) => new Option(spec.shifts[name].label, name)));
   control.rival.append(...rivals.map((key) => new Option(spec.rules[key].label, key)));
 
   // settings
 
   /** The settings nearest to what was asked for. */
   const legal = (wanted) => {
-    const shift = wanted.shift in spec.shifts ? wanted.shift : "scale";
+    const shift = wanted.shift in spec.shifts ? wanted.shift : Object.keys(spec.shifts)[0];
     const { stops, identity } = spec.shifts[shift];
     const given = (value, otherwise) => (value !== "" && Number.isFinite(Number(value)) ? Number(value) : otherwise);
     const severity = given(wanted.severity, identity);
@@ -382,7 +382,7 @@ function render({ model, el }) {
   let settings = legal({ ...model.get("settings"), ...(hashed && fromHash()) });
 
   const show = () => {
-    const { stops, unit } = spec.shifts[settings.shift];
+    const { stops, told, unit } = spec.shifts[settings.shift];
     control.shift.value = settings.shift;
     control.severity.max = stops.length - 1;
     control.severity.value = stops.indexOf(settings.severity);
@@ -391,11 +391,11 @@ function render({ model, el }) {
     control.noise.value = settings.noise;
     control.rival.value = settings.rival;
     control.seed.value = settings.seed;
-    const severity = settings.shift === "translate" ? `${settings.severity} sd` : `× ${severityText(settings.severity)}`;
+    const severity = told[stops.indexOf(settings.severity)];
     out("severity").textContent = severity;
     out("rate").textContent = `× ${number(settings.rate)}`;
     out("noise").textContent = `${Math.round(100 * settings.noise)} %`;
-    control.severity.setAttribute("aria-valuetext", `${severityText(settings.severity)}, ${unit}`);
+    control.severity.setAttribute("aria-valuetext", `${severity}, ${unit}`);
     control.rate.setAttribute("aria-valuetext", `${number(settings.rate)} times the rate tuned on task A`);
     control.noise.setAttribute("aria-valuetext", `${Math.round(100 * settings.noise)} per cent of the training labels`);
     for (const which of ["rival", "meta"]) {
@@ -405,7 +405,6 @@ function render({ model, el }) {
       caption.querySelector("b").textContent = label;
     }
   };
-  const severityText = (value) => (value < 1 && value > 0 && settings.shift === "scale" ? `1/${number(1 / value)}` : number(value));
 
   const change = (wanted, { write = true } = {}) => {
     const before = settings;

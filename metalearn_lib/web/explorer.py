@@ -10,6 +10,7 @@ import math
 import re
 import zlib
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from metalearn_lib import plots
 from metalearn_lib.cores import one_thread
 from metalearn_lib.evaluate import Cell, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import InnerLoop, InnerState
+from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.trees import stack
 from metalearn_lib.types import Info, Seeds
 from metalearn_lib.web.experiment import Experiment, programs
@@ -41,12 +43,13 @@ class ShiftExplorer(anywidget.AnyWidget):
 
     Args:
         experiment: tasks, rules and learner; the book's by default.
-        settings: where to start: `shift` and `severity`; `rate`, a factor of 0.01 to 100 on each rule's tuned rate;
-            `noise`, the part of the training labels that are wrong; `seed` of the instance; `rival`, a key of the
-            experiment's rules.
+        settings: where to start: `shift`, of one's own `module:Name`, and `severity`; `rate`, a factor of 0.01 to 100
+            on each rule's tuned rate; `noise`, the part of the training labels that are wrong; `seed` of the instance;
+            `rival`, a key of the experiment's rules.
 
     Raises:
         TypeError: for a setting that there is not.
+        ValueError: for a shift that is not offered.
     """
 
     _esm = _FOLDER / "explorer.js"
@@ -69,7 +72,15 @@ class ShiftExplorer(anywidget.AnyWidget):
             raise TypeError(
                 f"settings {', '.join(sorted(unknown))} are unknown; there are {', '.join(start)}."
             )
-        super().__init__(spec=self.experiment.describe(), settings=start | settings)
+        start |= settings
+        if ":" in (name := start["shift"]):
+            kind = SHIFTS.find(name)
+            self.experiment = replace(self.experiment, more=(*self.experiment.more, kind))
+            start["shift"] = name = kind.name
+        if name not in self.experiment.shifts:
+            why = self.experiment.why_not.get(name) or f"there are {', '.join(self.experiment.shifts)}"
+            raise ValueError(f"shift={name!r} is not offered: {why}.")
+        super().__init__(spec=self.experiment.describe(), settings=start)
         self.engine = TorchEngine(self.experiment)
         self.on_msg(self._answer)
 
@@ -87,7 +98,8 @@ class ShiftExplorer(anywidget.AnyWidget):
     def html(self) -> str:
         """The explorer as a fragment of a page: style, front end and training, inline, without a network."""
         packed = base64.b64encode(zlib.compress(self._worker_source.encode(), 9)).decode()
-        values = {"spec": self.spec, "settings": self.settings, "worker": packed}
+        spec = self.experiment.describe(self.experiment.why_not_in_a_page)
+        values = {"spec": spec, "settings": self.settings, "worker": packed}
         front, style = _compact("explorer.js"), _compact("explorer.css")
         # no "</script>" may stand inside a script
         data = json.dumps(values, separators=(",", ":")).replace("</", "<\\/")

@@ -359,6 +359,12 @@ class _Printer:
         ]
         return self._cat(shape, list(longer), dim)
 
+    def _diag_embed(self, shape: tuple[int, ...], view: View, *_: int) -> View:
+        target = self.new(shape)  # memory is zero where nothing is written
+        rows, columns = target.strides[-2:]
+        self.copy(view, target.replace(view.shape, [*target.strides[:-2], rows + columns]))
+        return target
+
     def _index(self, shape: tuple[int, ...], view: View, indices: list[View | None]) -> View:
         if len(indices) != 1 or indices[0] is None:
             raise NotImplementedError("only an index tensor over the first axis has a case.")
