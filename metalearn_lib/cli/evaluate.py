@@ -38,13 +38,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument(
         "--registered",
-        action="store_true",
-        help="hold the registered contest instead, in the cells of its hypotheses, into results/contest.parquet",
-    )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        help="with --registered: in all of its cells with a threshold; takes hours",
+        nargs="*",
+        metavar="TABLE",
+        help="hold the registered contest instead, or the studies of other tables of results/, and merge their rows "
+        "into these; what is there and was made by the present code is not computed again",
     )
     parser.add_argument("--list", action="store_true", help="list all that has a name, and stop")
     parser.add_argument(
@@ -66,7 +63,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
-    if arguments.registered:
+    if arguments.registered is not None:
         return _hold(arguments)
     if arguments.list:
         print(_everything())
@@ -123,9 +120,7 @@ def _everything() -> str:
 
 
 def _hold(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from metalearn_lib.evaluate import StoreError, by_cell, evaluate
+    from metalearn_lib.evaluate import Store, StoreError, by_cell, evaluate
     from metalearn_lib.evaluate.registration import (
         TrapSprung,
         check_traps,
@@ -133,20 +128,27 @@ def _hold(arguments: argparse.Namespace) -> int:
         judge,
         read_registration,
     )
-    from metalearn_lib.studies.contest import contest
+    from metalearn_lib.evaluate.store import answers_folder
+    from metalearn_lib.studies.tables import find_tables
 
-    out = Path(arguments.out or f"results/{'all' if arguments.all else 'contest'}.parquet")
-    registration = read_registration() if arguments.all else read_registration().held()
     try:
-        study, labels = contest(registration), contestants(registration)[1]
-        seeds = study.score_seeds, study.tune_seeds
-        table = evaluate(study.cells, study.methods, *seeds, store=out, workers=arguments.workers)
-        check_traps(registration, table, labels)
-    except (RuntimeError, StoreError, TrapSprung) as error:
-        raise CommandError(str(error)) from error
-    verdicts = judge(registration, by_cell(table), labels)
-    print(verdicts.drop(columns=["prior", "p"]).to_string())
-    print(f"\nwrote {out}: {len(table):,} runs under the registration {registration.sha256[:16]}")
+        found = find_tables(arguments.registered or ["contest"])
+    except ValueError as error:
+        raise CommandError(str(error), status=2) from error
+    for study, path in found:
+        try:
+            store = Store(path, answers_folder())
+            asked = study.cells, study.methods, study.score_seeds, study.tune_seeds
+            table = evaluate(*asked, store=store, workers=arguments.workers, merge=True)
+            if study.name == "contest":
+                registration = read_registration().held()
+                labels = contestants(registration)[1]
+                check_traps(registration, table, labels)
+                verdicts = judge(registration, by_cell(table), labels)
+                print(verdicts.drop(columns=["prior", "p"]).to_string())
+        except (RuntimeError, StoreError, TrapSprung) as error:
+            raise CommandError(str(error)) from error
+        print(f"wrote {path}: {len(table):,} runs")
     return 0
 
 

@@ -53,6 +53,7 @@ def evaluate(
     store: str | os.PathLike[str] | Store | None = None,
     workers: int | None = None,
     progress: bool = True,
+    merge: bool = False,
 ) -> pd.DataFrame:
     """Run every method in every cell and return a row for each method, cell, meta-seed and instance.
 
@@ -66,6 +67,7 @@ def evaluate(
         tune_seeds: instances that tune.
         store: a `Store`, which is read and keeps new answers; or a Parquet file, into which all rows are merged at the
             end, and beside which parts are kept until then.
+        merge: whether to merge all rows into the kept table of a `Store`, too.
         workers: processes of one thread each; the machine's cores by default. 1 runs in this process.
         progress: whether to draw a progress bar.
 
@@ -85,7 +87,7 @@ def evaluate(
     kept = store if isinstance(store, Store) else Store(store, store and f"{os.fspath(store)}.parts")
     asked = jobs(cells, methods, score_seeds, tune_seeds)
     tables = answer(asked, kept, workers, progress)
-    if store is not None and not isinstance(store, Store):
+    if merge or (store is not None and not isinstance(store, Store)):
         kept.merge(tables, definitions_of(asked, Sources()))
     table = pa.concat_tables(tables).unify_dictionaries()
     if table.num_rows != len(tables) * len(score_seeds):

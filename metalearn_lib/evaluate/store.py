@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +114,11 @@ class Table:
         """By name, the digests of the definitions that decide its rows, when it was last written."""
         return json.loads((self.schema.metadata or {}).get(_DEFINITIONS, b"{}"))
 
+    def without(self, keys: Collection[str]) -> pa.Table:
+        """The table without the rows of some keys."""
+        rows = [self.rows(key) for key in self.parts if key not in keys]
+        return with_definitions(pa.concat_tables(rows) if rows else empty(), self.definitions)
+
     def stamped(self, stamps: Mapping[str, tuple[str, str]], definitions: Mapping[str, str]) -> pa.Table:
         """The table with other keys and codes, by the present key; the numbers stay."""
         pairs = [stamps.get(part.key, (part.key, part.code)) for part in self.parts.values()]
@@ -214,7 +219,12 @@ class Store:
 
 def cached(path: str | os.PathLike[str] | None) -> Store:
     """A store that reads a kept table, if there is one, and keeps new answers in the user's own cache."""
-    return Store(path, cache_folder() / "answers")
+    return Store(path, answers_folder())
+
+
+def answers_folder() -> Path:
+    """Where answers are kept that no table keeps: in the user's own cache, which may be deleted at any time."""
+    return cache_folder() / "answers"
 
 
 def results_folder() -> Path | None:
