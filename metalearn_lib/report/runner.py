@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from metalearn_lib.report.runs import LIBRARY, Run, RunsError, is_fresh, library_digest, read_runs, run_key
+from metalearn_lib.report.runs import LIBRARY, Run, RunsError, files_digest, is_fresh, read_runs, run_key
 
 POLL_SECONDS = 0.05
 
@@ -62,8 +62,8 @@ def run_notebooks(
         jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs < 1:
         raise RunsError(f"jobs={jobs} runs nothing; use 1 or more")
-    library = library_digest()
-    keyed = [(run, run_key(run, library)) for run in _select(read_runs(root, profile), only)]
+    files = files_digest(LIBRARY, root / "results")
+    keyed = [(run, run_key(run, files)) for run in _select(read_runs(root, profile), only)]
     stale = [(run, key) for run, key in keyed if force or not is_fresh(run, key)]
     if stale:
         if progress:

@@ -112,21 +112,25 @@ def _read_run(root: Path, entry: Any, profile: str, where: str) -> Run:
     return Run(source, root / OUTPUT_FOLDER / f"{entry['output']}.ipynb", parameters)
 
 
-def library_digest(library: Path = LIBRARY) -> str:
-    """Hash every file of the library, trained weights included, by name and content."""
+def files_digest(*folders: Path) -> str:
+    """Hash every file of some folders, as the library's, trained weights included, by name and content."""
     digest = hashlib.sha256()
-    for path in sorted(library.rglob("*")):
-        hidden = any(part.startswith((".", "__pycache__")) for part in path.relative_to(library).parts)
-        if path.is_file() and not hidden:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
-            digest.update(f"{path.relative_to(library).as_posix()}\0{content}\n".encode())
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{inside.as_posix()}\0{content}\n".encode())
     return digest.hexdigest()
 
 
-def run_key(run: Run, library: str) -> str:
-    """Hash all that a run's result depends on: cells, parameters, library, Python and packages.
+def run_key(run: Run, files: str) -> str:
+    """Hash all that a run's result depends on: cells, parameters, library, kept results, Python and packages.
 
     The text counts with the code, since the page shows both; outputs and cell numbers do not.
+
+    Args:
+        files: digest of the library and of results/.
 
     Raises:
         RunsError: if the source is not a notebook.
@@ -139,7 +143,7 @@ def run_key(run: Run, library: str) -> str:
     parts = {
         "cells": cells,
         "parameters": run.parameters,
-        "library": library,
+        "files": files,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
