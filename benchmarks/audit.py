@@ -20,10 +20,12 @@ from unittest import mock
 import numpy as np
 
 from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate import cells, threshold
 from metalearn_lib.evaluate.audit import _audit_row
 from metalearn_lib.evaluate.jobs import Job
 from metalearn_lib.evaluate.store import Table
+from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.studies.tables import find_tables
