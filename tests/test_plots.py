@@ -12,7 +12,12 @@ import pytest
 import torch
 
 from metalearn_lib import plots, widgets
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import ORACLE, CellResult, Outcome, set_target, steps_to_threshold
+from metalearn_lib.evaluate.contestants import rivals
+from metalearn_lib.gradient_estimators import ESTIMATORS
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
@@ -57,9 +62,35 @@ def test_crossings_end_at_the_share_that_crossed():
     assert x[1:3].tolist() == [1, 2]
 
 
-def test_every_method_of_the_contest_has_a_colour_of_its_own():
+def test_every_rule_has_a_colour_of_its_own_and_it_is_the_one_that_its_class_says():
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
-    assert {"SGD", "Adam", "meta-optimizer", ORACLE} <= set(plots.COLOURS)
+    assert {kind.label for kind in rivals().values()} <= set(plots.COLOURS)
+    assert {plots.COLOURS[kind.label] for kind in (Gradient, Momentum, Adam)} == {
+        "#0072B2",
+        "#009E73",
+        "#E69F00",
+    }
+    assert {"meta-optimizer", ORACLE} <= set(plots.COLOURS)
+    assert [plots.ESTIMATOR_COLOURS[kind.label] for kind in ESTIMATORS.values()] == [
+        kind.colour for kind in ESTIMATORS.values()
+    ]
+
+
+def test_a_rule_without_a_colour_gets_a_free_one_that_stays_and_what_is_no_rule_gets_none():
+    class Unpainted(Momentum):
+        label = "unpainted"
+
+    class Painted(Momentum):
+        label, colour = "painted", "#123456"
+
+    assert plots.COLOURS["painted"] == "#123456"
+    free = plots.COLOURS["unpainted"]
+    assert free == plots.COLOURS["unpainted"]
+    assert free not in {plots.COLOURS[label] for label in plots.COLOURS}
+    assert plots.COLOURS["unpainted re-tuned on B"] not in (free, plots.COLOURS[ORACLE])
+    assert plots.COLOURS.get("meta-seed 3") is None
+    ax = plots.crossings(CellResult("x", 8, 1.0, {"unpainted": Outcome(*(np.ones(2, bool),) * 3)}))
+    assert mpl.colors.to_hex(ax.lines[0].get_color()) == free.lower()
 
 
 def test_a_diverged_run_is_drawn_all_the_same():
@@ -80,11 +111,11 @@ def test_a_chain_has_a_panel_for_each_cell_and_a_bar_from_1_to_each_factor():
     axes = plots.chain({"task A": links, "scale 4": links, "digits": links})
     shown = [ax for ax in axes.flat if ax.get_visible()]
     assert [ax.get_xlabel() for ax in shown] == ["task A", "scale 4", "digits"]
+    assert [text.get_text() for text in shown[0].get_yticklabels()] == list(links)
     for ax in shown:
         bars = [list(line.get_xdata()) for line in ax.lines if line.get_linewidth() == 6]
         reach = [list(line.get_xdata()) for line in ax.lines if line.get_linewidth() == 1.5]
         assert (bars, reach) == ([[1, 2], [1, 0.5]], [[1.5, 2.5], [0.4, 0.6]])
-        assert [text.get_text() for text in ax.get_yticklabels()] == list(links)
 
 
 def test_paths_of_rates_are_drawn_from_the_first_step_on_and_told_apart():
