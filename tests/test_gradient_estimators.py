@@ -1,6 +1,5 @@
 """The four estimators against finite differences, each other, and a problem with a known gradient."""
 
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from metalearn_lib.gradient_estimators import (
     with_theta,
 )
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
-from metalearn_lib.learners import MLP, Batch, Learner
+from metalearn_lib.learners import Batch, Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, take
@@ -66,6 +65,10 @@ def exact_gradient(problem: Problem, theta: torch.Tensor, num_tasks: int = 6) ->
     theta = theta.clone().requires_grad_()
     _, info = problem.loop.unroll(instances, with_theta(start, theta.expand(num_tasks, -1)))
     return torch.autograd.grad(meta_loss(info).mean(), theta)[0]
+
+
+def task_gradient(problem: Problem, theta: torch.Tensor, task: int) -> torch.Tensor:
+    return exact_gradient(repeating(problem.loop, problem.draw(task, 1)[0], 1), theta, 1)
 
 
 def assert_near(estimate: torch.Tensor, exact: torch.Tensor, num_pairs: int, noise: float = 2.0):
@@ -156,12 +159,10 @@ def test_a_task_whose_gradient_is_no_number_is_left_out_and_counted(problem):
     broken, _ = Backpropagation()(torch.tensor(0), theta, problem._replace(draw=draw), generator())
     assert broken.num_nonfinite == 1
     assert broken.task_norms[2] == 0
-    instances, _ = problem.draw(0, 6)
-    rest = repeating(problem.loop, instances.take(torch.tensor([0, 1, 3, 4, 5])), 5)
-    assert broken.gradient.isfinite().all()
     kept = torch.tensor([0, 1, 3, 4, 5])
     torch.testing.assert_close(broken.task_norms[kept], whole.task_norms[kept], rtol=1e-9, atol=0)
-    assert rest.num_tasks == 5
+    rest = torch.stack([task_gradient(problem, theta, task) for task in kept.tolist()]).mean(0)
+    torch.testing.assert_close(broken.gradient, rest, rtol=1e-9, atol=1e-12)
 
 
 # evolution strategies
@@ -171,9 +172,7 @@ def test_antithetic_evolution_agrees_with_backpropagation(problem):
     """Perturbations so small that no rectifier switches: there smoothing changes nothing."""
     problem, theta = problem(2400), theta_at_random()
     estimate, _ = AntitheticES(1e-7)(torch.tensor(0), theta, problem, generator())
-    of_tasks = torch.stack(
-        [exact_gradient(repeating(problem.loop, problem.draw(task, 1)[0], 1), theta, 1) for task in range(6)]
-    )
+    of_tasks = torch.stack([task_gradient(problem, theta, task) for task in range(6)])
     exact = of_tasks.mean(0)
     torch.testing.assert_close(exact, exact_gradient(problem, theta), rtol=1e-9, atol=1e-12)
     assert torch.cosine_similarity(estimate.gradient, exact, 0) > 0.95
@@ -347,9 +346,8 @@ def test_an_estimate_is_finite_repeatable_and_leaves_its_arguments_alone(estimat
     assert first.gradient.shape == theta.shape
     assert not first.gradient.requires_grad
     assert first.task_norms.shape == (6,)
-    assert all(
-        torch.equal(old, leaf) or old.isnan().any() for old, leaf in zip(before, leaves(state), strict=True)
-    )
+    for old, leaf in zip(before, leaves(state), strict=True):
+        torch.testing.assert_close(leaf, old, rtol=0, atol=0, equal_nan=True)
     assert [leaf.shape for leaf in leaves(after)] == [leaf.shape for leaf in leaves(state)]
     assert not any(leaf.requires_grad for leaf in leaves(after))
 
@@ -376,11 +374,11 @@ def test_replaced_instances_are_those_drawn_afresh(family, learner):
         draw_instances(family, learner, Seeds("demo", count, start), 5, 32)
         for count, start in ((4, 0), (2, 9))
     )
-    tasks = torch.tensor([3, 1])
+    tasks, before = torch.tensor([3, 1]), [leaf.clone() for leaf in leaves(old)]
     replaced = old.replace(tasks, new)
+    assert all(map(torch.equal, leaves(old), before)), "the old ones are as they were"
     for step in range(5):
         assert torch.equal(replaced.batch(step).x[tasks], new.batch(step).x)
         assert torch.equal(replaced.batch(step).x[[0, 2]], old.batch(step).x[[0, 2]])
     assert torch.equal(take(replaced.params, tasks), new.params)
-    assert isinstance(learner, MLP)
-    assert replace(learner) == learner
+    assert torch.equal(replaced.params[[0, 2]], old.params[[0, 2]])
