@@ -101,6 +101,15 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
             f"{self.what} {name!r} is unknown; {meant} {', '.join(self)}, or module:Name for one of your own."
         )
 
+    def known(self) -> list[Kind]:
+        """The classes that are listed, and then those from outside that have been imported."""
+        found: list[Any] = list(self.values())
+        left: list[type] = [self.base]
+        while left:
+            left += (kinds := left.pop().__subclasses__())
+            found += [kind for kind in kinds if kind not in found and self.lists(kind)]
+        return found
+
     @property
     def what(self) -> str:
         """What one of them is, in words."""

@@ -16,7 +16,7 @@ from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import ORACLE, CellResult, Outcome, set_target, steps_to_threshold
-from metalearn_lib.evaluate.contestants import rivals
+from metalearn_lib.evaluate.contestants import LEARNED, contestant, rivals
 from metalearn_lib.gradient_estimators import ESTIMATORS
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
@@ -76,6 +76,12 @@ def test_every_rule_has_a_colour_of_its_own_and_it_is_the_one_that_its_class_say
     ]
 
 
+def test_every_contestant_has_a_colour_of_its_own_wherever_it_is_tuned():
+    names = [*(rule + place for rule in rivals() for place in ("", "@mixture", "@B")), *LEARNED]
+    colours = {label: plots.COLOURS[label] for label, _ in map(contestant, names)}
+    assert len(set(colours.values())) == len(colours) == len(names)
+
+
 def test_a_rule_without_a_colour_gets_a_free_one_that_stays_and_what_is_no_rule_gets_none():
     class Unpainted(Momentum):
         label = "unpainted"
@@ -126,6 +132,15 @@ def test_paths_of_rates_are_drawn_from_the_first_step_on_and_told_apart():
         np.testing.assert_array_equal(line.get_xydata(), np.stack([[1, 2], path.numpy()], 1))
     assert len({line.get_linestyle() for line in ax.lines}) == 2
     assert ax.get_yscale() == "log"
+
+
+def test_tasks_are_drawn_side_by_side_each_under_its_name():
+    home = GaussianMixture(num_points=50, num_test=1)
+    samples = {"task A": home, "scale 4": SHIFTS["scale"](home, 4.0)}
+    axes = plots.tasks({name: family.stack(Seeds("demo", 1)) for name, family in samples.items()})
+    assert [ax.get_xlabel() for ax in axes] == ["first feature, task A", "first feature, scale 4"]
+    far, near = (max(np.abs(line.get_xdata()).max() for line in ax.lines) for ax in axes[::-1])
+    assert far == pytest.approx(4 * near)
 
 
 def svg(figure) -> bytes:
