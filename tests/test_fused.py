@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 from copy import copy
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,7 @@ from metalearn_lib.fused.loop import UNROLL
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, draw_instances
 from metalearn_lib.learners import MLP, Batch
 from metalearn_lib.meta_optimizer import MetaOptimizer
-from metalearn_lib.meta_train import MetaTrainConfig, meta_train
+from metalearn_lib.meta_train import MetaTrainConfig, meta_train, validation_loss
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
@@ -263,3 +264,12 @@ def test_training_with_a_compiler_starts_where_training_without_does(vary_setup)
     )
     assert compiled["meta_loss"] == pytest.approx(plain["meta_loss"], rel=1e-5)
     assert compiled["gradient_norm"] == pytest.approx(plain["gradient_norm"], rel=1e-3)
+
+
+def test_a_rule_is_worth_the_same_in_the_compiled_loop_to_rounding():
+    config = MetaTrainConfig(horizon=16, families=("home", "moons"))
+    theta = config.init_theta() + 0.01
+    plain, compiled = (
+        validation_loss(each, theta, num_tasks=8) for each in (config, replace(config, compile_step=True))
+    )
+    assert compiled == pytest.approx(plain, rel=1e-4)

@@ -18,11 +18,14 @@ from metalearn_lib.report.parameters import (
     Boolean,
     Each,
     Integer,
+    Known,
     OneOf,
     Real,
     SomeOf,
     check_parameters,
 )
+from metalearn_lib.shifts import SHIFTS
+from metalearn_lib.shifts.scale import Scale
 
 RULES = {
     "shift": Real(0, 64, meaning="severity", example=2.0),
@@ -50,6 +53,18 @@ def test_some_of_a_few_names_are_a_list_and_one_alone_becomes_one() -> None:
         rule.check("cells", ["task A", "scale 5"])
     with pytest.raises(ValueError, match="cells=3 is no list of names"):
         rule.check("cells", 3)
+
+
+def test_a_class_goes_by_its_name_or_by_that_of_a_module_outside() -> None:
+    rule = Known(SHIFTS)
+    assert rule.check("shift_family", "scale") == "scale"
+    assert rule.check("shift_family", f"{Scale.__module__}:Scale") == f"{Scale.__module__}:Scale"
+    with pytest.raises(
+        ValueError, match=r"shift_family='scael' is unknown: .*pass e.g. -p shift_family scale"
+    ):
+        rule.check("shift_family", "scael")
+    with pytest.raises(ValueError, match=r"shift_family='nowhere:Scale': .*'nowhere' cannot be imported"):
+        rule.check("shift_family", "nowhere:Scale")
 
 
 def test_each_of_a_list_must_be_understood_and_what_is_wrong_is_told() -> None:

@@ -37,6 +37,7 @@ class Backpropagation(Estimator):
 
     name, label, colour = "backprop", "backpropagation", "#CC79A7"
     truncates, differentiates = True, True
+    cost = 3  # the backward pass of a step costs about two steps
 
     def __post_init__(self) -> None:
         if self.truncation_length == 1:
@@ -73,7 +74,6 @@ class Backpropagation(Estimator):
             kept.norm(dim=1),
             int((~finite).sum()),
             problem.num_tasks,
-            # the backward pass of a step costs about two steps
-            3 * problem.num_tasks * horizon,
+            self.cost * problem.num_tasks * horizon,
         )
         return estimate, state + problem.num_tasks

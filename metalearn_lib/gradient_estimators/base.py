@@ -53,6 +53,8 @@ class Estimator(Named, ABC):
 
     colour: ClassVar[str] = ""
     """what figures draw it in; none is one that they choose"""
+    cost: ClassVar[int] = 1
+    """minibatch gradients that an inner step of a task is charged as"""
     persistent: ClassVar[bool] = False
     """whether runs go on from one call to the next, so that the problem must keep its shape"""
     truncates: ClassVar[bool] = False

@@ -36,6 +36,7 @@ class AntitheticES(Estimator):
     sigma: float = 0.1
 
     name, label, colour = "es", "ES", "#0072B2"
+    cost = 2
 
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
@@ -53,6 +54,6 @@ class AntitheticES(Estimator):
             slope.abs() * noise.norm(dim=1),
             num_broken(info),
             2 * num_tasks,
-            2 * num_tasks * instances.num_steps,
+            self.cost * num_tasks * instances.num_steps,
         )
         return estimate, state + num_tasks

@@ -69,6 +69,7 @@ class PersistentES(Estimator):
     accumulate: bool = True
 
     name, label, colour = "pes", "PES", "#009E73"
+    cost = 2
     persistent, truncates = True, True
 
     def init(self, problem: Problem, theta: Tensor) -> PersistentState:
@@ -110,7 +111,7 @@ class PersistentES(Estimator):
             slope.abs() * accumulated.norm(dim=1),
             num_broken(info),
             2 * num_tasks,
-            2 * num_tasks * length,
+            self.cost * num_tasks * length,
         )
         state = state._replace(
             inner=inner, first=first, accumulated=accumulated, position=state.position + length

@@ -234,6 +234,10 @@ class MetaTrainConfig:
         points, rate = rule_of(asdict(self) | {"direction": direction}, theta, base_lr, learner)
         return kind(learner, rate, points)
 
+    def fast(self, learner: MLP) -> tuple[Learner, type[InnerLoop]]:
+        """The learner, and its loop, in C++ with `compile_step`."""
+        return (fuse(learner), FusedLoop) if self.compile_step else (learner, InnerLoop)
+
     def make_estimator(self) -> Estimator:
         return ESTIMATORS.find(self.estimator).make(self)
 
@@ -294,13 +298,13 @@ class MetaTrainConfig:
         origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
         family = set_up.family
         learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
-        fast = fuse(learner) if self.compile_step else learner
+        fast, fastest = self.fast(learner)
         untrained = torch.zeros_like(self.init_theta())
 
         def made(kind: type[InnerLoop]) -> InnerLoop:
             return self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, kind)
 
-        loop = made(FusedLoop if self.compile_step else InnerLoop)
+        loop = made(fastest)
         one_shape = not self.vary_setup and self._plain == self.families
         if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
             loop = made(CompiledLoop)  # for many shapes not: torch.compile takes tens of seconds over each

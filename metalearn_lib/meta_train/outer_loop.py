@@ -321,9 +321,10 @@ def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128
     with one_thread(), torch.no_grad():
         for share, family in config.shapes:
             learner = MLP((family.num_features, 32, 32, family.num_classes))
+            fast, kind = config.fast(learner)
             instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)
             for name in config.directions:
-                loop = config.loop(name, learner, config.centre(name) * 10**decades, theta)
+                loop = config.loop(name, fast, config.centre(name) * 10**decades, theta, kind)
                 _, info = loop.unroll(instances)
                 total = total + share / len(config.directions) * meta_loss(info).mean()
     return float(total)

@@ -10,7 +10,7 @@ from metalearn_lib.plots.contest import (
     survivals,
 )
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
-from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, training
+from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, tasks, training
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "speedups",
     "survival",
     "survivals",
+    "tasks",
     "training",
     "use_style",
 ]

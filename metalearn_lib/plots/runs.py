@@ -25,7 +25,7 @@ from metalearn_lib.plots.style import (
     WIDTH,
     label_decades,
 )
-from metalearn_lib.types import Info
+from metalearn_lib.types import Info, Task
 
 _PANELS = {
     "loss": "minibatch loss (nats)",
@@ -181,6 +181,14 @@ def points(x: Tensor, y: Tensor, ax: Axes | None = None, label: str = "") -> Axe
         ax.plot(*x[y == each, :2].T.numpy(), ".", ms=3, alpha=0.7, color=CLASSES[each % len(CLASSES)])
     ax.set(xlabel=f"first feature{label}", ylabel="second feature", aspect="equal")
     return ax
+
+
+def tasks(samples: Mapping[str, Task]) -> Any:
+    """The training points of one task of each family, side by side."""
+    _, axes = plt.subplots(1, len(samples), figsize=(WIDTH, 3.4), layout="constrained", squeeze=False)
+    for ax, (name, task) in zip(axes[0], samples.items(), strict=True):
+        points(task.x[0], task.y[0], ax, f", {name}")
+    return axes[0]
 
 
 def rate_paths(paths: Mapping[str, Tensor], ax: Axes | None = None) -> Axes:

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from metalearn_lib.registry import Registry
+
 # what papermill can inject; a module, a function or a class is no parameter
 _LITERALS = (bool, int, float, complex, str, bytes, list, tuple, dict, set, type(None))
 
@@ -88,6 +90,18 @@ class OneOf:
         raise ValueError(
             f"{_shown(name, value)} is unknown: it must be one of {choices}; {_remedy(name, near[0])}"
         )
+
+
+@dataclass(frozen=True)
+class Known:
+    """One class of a registry, by its name there, or `module:Name` of one from outside."""
+
+    registry: Registry[Any]
+
+    def check(self, name: str, value: Any) -> str:
+        if isinstance(value, str) and ":" in value:
+            return Each(self.registry.find).check(name, value)[0]
+        return OneOf(*self.registry).check(name, value)
 
 
 @dataclass(frozen=True, init=False)
