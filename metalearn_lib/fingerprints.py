@@ -49,13 +49,10 @@ def objects_of(value: Any) -> Iterator[Any]:
 
 
 def _is_default(field: Field[Any], value: Any) -> bool:
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    return (
-        default is not MISSING
-        and type(value) is type(default)
-        and not isinstance(value, Tensor)
-        and value == default
-    )
+    default = field.default
+    if default is MISSING or type(value) is not type(default) or isinstance(value, Tensor):
+        return False
+    return value == default
 
 
 def _name(found: Any) -> str:
