@@ -11,6 +11,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
+from metalearn_lib.report.definitions import write_definitions
 from metalearn_lib.report.launch import add_launch_button
 from metalearn_lib.report.offline import ShiftExplorerDirective, write_equation, write_math
 from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
@@ -24,6 +25,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_kernel_scripts, priority=900)
     app.add_html_math_renderer("mathml", (write_math, None), (write_equation, None))
     app.add_directive("shift-explorer", ShiftExplorerDirective)
+    app.connect("source-read", write_definitions)
     app.connect("html-page-context", mend_lists)
     app.connect("html-page-context", add_launch_button, priority=900)
     app.connect("build-finished", fail_on_warnings, priority=900)
