@@ -72,10 +72,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(command, env=os.environ | folders, cwd=root, stdout=log, stderr=log)
     try:
-        end = time.monotonic() + 300
         while not (found := list((root / ".RUNTIME").glob("jpserver-*.json"))):
             assert server.poll() is None, (root / "log").read_text()[-3000:]
-            assert time.monotonic() < end, (root / "log").read_text()[-3000:]
             time.sleep(0.1)
         yield f"{json.loads(found[0].read_text())['url']}lab/tree/live.ipynb"
     finally:

@@ -48,10 +48,9 @@ def start(config: MetaTrainConfig, **keep) -> subprocess.Popen:
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
-    give_up = time.monotonic() + 120
+    """What never comes ends with the process, or with the time that a test may take."""
     while not path.exists():
         assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < give_up
         time.sleep(0.01)
 
 
@@ -77,18 +76,19 @@ def test_a_run_killed_and_resumed_gives_theta_and_history_bit_for_bit(config, tm
 
 
 def test_ctrl_c_saves_and_exits_cleanly_and_the_run_goes_on_as_if_nothing_had_been(tmp_path):
-    config = replace(TINY, outer_steps=2000)
+    config = replace(TINY, outer_steps=100_000)  # more than anyone waits for
     checkpoint, log = tmp_path / "run.safetensors", tmp_path / "run.jsonl"
     process = start(config, checkpoint=checkpoint, every=1000, log=log)
     wait_for(log, process)
-    time.sleep(0.3)
+    while not read_log(log):
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "resume from" in errors
     assert "Traceback" not in errors
     tensors, facts = load_checkpoint(checkpoint)
-    assert 0 < facts["outer_step"] < 2000
+    assert 0 < facts["outer_step"] < 100_000
     assert len(facts["history"]["meta_loss"]) == facts["outer_step"]
     assert tensors["theta"].isfinite().all()
 

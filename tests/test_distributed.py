@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
@@ -118,10 +119,10 @@ def test_a_worker_that_fails_ends_the_run_with_its_traceback():
         fails_at_rank_one(group)
 
 
-def test_a_worker_that_is_killed_ends_the_run_with_the_signals_name_and_no_hang():
+def test_a_worker_that_is_killed_ends_the_run_with_the_signals_name_and_no_hang(monkeypatch):
     import multiprocessing
 
-    began = time.monotonic()
+    monkeypatch.setattr(engine, "_TIMEOUT", timedelta(hours=1))  # longer than a test may take
 
     def kill():
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
@@ -133,7 +134,6 @@ def test_a_worker_that_is_killed_ends_the_run_with_the_signals_name_and_no_hang(
 
     with pytest.raises(WorkerFailed, match=r"worker 1 was killed \(SIGKILL\).*resume from its checkpoint"):
         run()
-    assert time.monotonic() - began < 60
 
 
 def test_a_failure_of_the_first_worker_is_raised_as_it_is():
