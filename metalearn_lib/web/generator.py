@@ -359,7 +359,9 @@ class _Printer:
         ]
         return self._cat(shape, list(longer), dim)
 
-    def _diag_embed(self, shape: tuple[int, ...], view: View, *_: int) -> View:
+    def _diag_embed(self, shape: tuple[int, ...], view: View, offset: int = 0, *_: int) -> View:
+        if offset:
+            raise NotImplementedError(f"a diagonal {offset} off the middle has no case; only the middle has.")
         target = self.new(shape)  # memory is zero where nothing is written
         rows, columns = target.strides[-2:]
         self.copy(view, target.replace(view.shape, [*target.strides[:-2], rows + columns]))
