@@ -273,12 +273,14 @@ def test_a_rate_for_each_layer_is_tuned_and_with_equal_ones_it_is_sgd(family):
     assert set(by_layer.number) <= {0.3, 1.0}
     assert by_layer.tuning_gradients.iloc[0] > equal.tuning_gradients.iloc[0]
     numbers = {"lr": 0.8, "number": 0.3}
-    made = Tune(BY_LAYER).method(numbers, cell)
+    made = Tune(BY_LAYER).method(numbers, cell, Seeds("score", 1))
     first, second = (int(size) for size in layer_sizes(cell.learner))
     factors, _ = made.loop(cell).direction((), torch.ones(1, first + second), torch.ones(1, first + second))
     torch.testing.assert_close(factors, torch.tensor([[1.0] * first + [0.3] * second]))
     assert made.rate == Constant(0.8)
-    assert Tune(BY_LAYER, cell).method(numbers, cell).rate == Constant(0.4)  # mis-set by the cell
+    assert Tune(BY_LAYER, cell).method(numbers, cell, Seeds("score", 1)).rate == Constant(
+        0.4
+    )  # mis-set by the cell
 
 
 def test_other_files_and_names_are_entered_as_they_were():

@@ -12,7 +12,9 @@ from metalearn_lib.types import Task
 class Anisotropy(Shift):
     """Stretch along random orthogonal axes, the longest `severity` times the shortest, the volume unchanged.
 
-    x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
+        x -> x Q diag(s) Q',   s log-spaced from severity^-1/2 to severity^1/2
+
+    At 1 nothing is stretched.
     """
 
     lowest, highest, identity, unit = 1.0, 4096.0, 1.0, "longest axis over shortest"
