@@ -55,7 +55,7 @@ def kept(tmp_path, monkeypatch):
 
 
 def look(path, rows=12, preparations=3):
-    return audit(STUDY.jobs, Table(path), rows, preparations, workers=1, progress=False)
+    return audit(STUDY.jobs, Table(path), rows, preparations, progress=False)
 
 
 def changed(path, column, change, rows=slice(None)):

@@ -42,6 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from metalearn_lib.evaluate import StoreError
     from metalearn_lib.evaluate.audit import adopt, audit
+    from metalearn_lib.evaluate.contest import pool
     from metalearn_lib.evaluate.store import Table, write
     from metalearn_lib.studies.tables import find_tables
 
@@ -53,19 +54,20 @@ def _run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
     faults = []
-    for study, path in found:
-        try:
-            jobs, kept = study.jobs, Table(path)
-            result = audit(jobs, kept, arguments.rows, arguments.preparations, seed, arguments.workers)
-        except StoreError as error:
-            raise CommandError(str(error)) from error
-        print(_told(study.name, result), flush=True)
-        changed = any(each.verdict == "changed" for each in result.findings)
-        if result.stale and arguments.adopt and not changed:
-            write(path, adopt(jobs, kept))
-            print(f"  adopted: {len(result.stale)} of {len(jobs)} runs are stamped with the present code")
-        if changed or result.missing or (result.stale and not arguments.adopt):
-            faults.append(study.name)
+    with pool(arguments.workers, len(found) * arguments.rows) as results:
+        for study, path in found:
+            try:
+                jobs, kept = study.jobs, Table(path)
+                result = audit(jobs, kept, arguments.rows, arguments.preparations, seed, results)
+            except StoreError as error:
+                raise CommandError(str(error)) from error
+            print(_told(study.name, result), flush=True)
+            changed = any(each.verdict == "changed" for each in result.findings)
+            if result.stale and arguments.adopt and not changed:
+                write(path, adopt(jobs, kept))
+                print(f"  adopted: {len(result.stale)} of {len(jobs)} runs are stamped with the present code")
+            if changed or result.missing or (result.stale and not arguments.adopt):
+                faults.append(study.name)
     if faults:
         raise CommandError(
             f"not as kept: {', '.join(faults)} (seed {seed}). What has not changed is adopted by `metalearn audit "

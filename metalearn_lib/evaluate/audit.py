@@ -23,7 +23,7 @@ import pyarrow as pa
 import torch
 
 from metalearn_lib.evaluate.cells import Cell
-from metalearn_lib.evaluate.contest import pool
+from metalearn_lib.evaluate.contest import Results, in_this_process
 from metalearn_lib.evaluate.jobs import Job, Question, definitions_of
 from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.store import Table
@@ -182,7 +182,7 @@ def audit(
     rows: int,
     preparations: int = 0,
     seed: int = 0,
-    workers: int | None = None,
+    results: Results = in_this_process,
     progress: bool = True,
 ) -> Audit:
     """Draw rows of a table, and preparations of its methods, at random, compute them anew, and compare.
@@ -194,6 +194,7 @@ def audit(
         rows: how many rows.
         preparations: how many preparations; each costs what tuning costs.
         seed: of the draw.
+        results: what computes, as `pool` yields it; one pool serves many tables.
 
     Raises:
         StoreError: for rows that are not what was written.
@@ -228,10 +229,9 @@ def audit(
         calls[len(calls)] = partial(_audit_numbers, question, {name: row[name] for name in names})
     bar = progress_bar(len(calls), "audit", "row", progress)
     findings = []
-    with pool(workers, len(calls)) as results:
-        for _, finding in results(calls):
-            findings.append(finding)
-            bar.update()
+    for _, finding in results(calls):
+        findings.append(finding)
+        bar.update()
     bar.close()
     missing = [job for job in asked if _names(job) not in where]
     return Audit(findings, stale, missing, changed_code, reached)

@@ -170,18 +170,25 @@ def _stages(questions: Sequence[Question], kept: Store, sources: Sources) -> lis
     return [stage for stage in stages if stage]
 
 
+Results = Callable[[Mapping[Any, partial[Any]]], Iterator[tuple[Any, Any]]]
+"""What makes calls, by name, and yields each result as soon as it is there."""
+
+
+def in_this_process(calls: Mapping[Any, partial[Any]]) -> Iterator[tuple[Any, Any]]:
+    """One call after another."""
+    return ((name, call()) for name, call in calls.items())
+
+
 @contextmanager
-def pool(
-    workers: int | None, calls: int
-) -> Iterator[Callable[[Mapping[Any, partial[Any]]], Iterator[tuple[Any, Any]]]]:
-    """What makes calls, in processes or with one worker in this one, and yields each result as soon as it is there.
+def pool(workers: int | None, calls: int) -> Iterator[Results]:
+    """What makes calls in processes, or with one worker in this one.
 
     Args:
         workers: the machine's cores by default, and no more than there are `calls`.
     """
     workers = min(workers or available_cores(), max(1, calls))
     if workers == 1:
-        yield lambda calls: ((name, call()) for name, call in calls.items())
+        yield in_this_process
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
 
