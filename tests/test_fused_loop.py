@@ -220,7 +220,6 @@ def test_points_that_lie_otherwise_in_memory_are_read_all_the_same():
         ({"learned_direction": "momentum"}, CompiledLoop, False),
         ({"inputs": tuple(INPUTS)}, CompiledLoop, False),
         ({"controller": "schedule"}, CompiledLoop, False),
-        ({"inputs": tuple(INPUTS), "estimator": "reinforce"}, FusedLoop, False),
         ({"controller": "schedule", "vary_setup": True}, FusedLoop, False),
         ({"compile_step": False}, InnerLoop, False),
     ],

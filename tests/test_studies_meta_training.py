@@ -60,11 +60,11 @@ def test_the_ledger_charges_what_a_run_spends(label):
     assert trained.card["gradient_evaluations"] <= 6_000 < one_more
 
 
-def test_all_but_what_differentiates_the_training_train_in_the_compiled_loop():
+def test_only_what_differentiates_nothing_trains_in_the_compiled_loop():
     compiled = {
         config.estimator for (config,) in study.estimators(1_000, 8, 4, 1).values() if config.compile_step
     }
-    assert compiled == {"es", "pes", "reinforce"}
+    assert compiled == {"es", "pes"}
 
 
 def test_all_families_are_all_that_there_are_but_scaled_inputs_and_real_data():

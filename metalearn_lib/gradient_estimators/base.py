@@ -60,7 +60,7 @@ class Estimator(Named, ABC):
     truncates: ClassVar[bool] = False
     """whether it can cut the horizon into truncations"""
     differentiates: ClassVar[bool] = False
-    """whether it differentiates the learner's training, which a compiled loop does not bear"""
+    """whether it differentiates what the inner loop computes, which a compiled loop does not bear"""
     explores: ClassVar[bool] = False
     """whether the rate must be a policy that explores, the meta-optimizer on a plain direction"""
 

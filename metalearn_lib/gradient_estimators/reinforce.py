@@ -79,7 +79,7 @@ class Reinforce(Estimator):
 
     sigma: float = 0.1
 
-    label, colour, explores = "REINFORCE", "#E69F00", True
+    label, colour, differentiates, explores = "REINFORCE", "#E69F00", True, True
 
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator

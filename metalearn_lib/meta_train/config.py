@@ -76,8 +76,8 @@ class MetaTrainConfig:
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
             plain gradient; `None` is nothing.
         compile_step: whether to train in the fastest loop that a C++ compiler makes of these settings (see `problem`),
-            for an estimator that does not differentiate the training. Answers agree to rounding, which a long training
-            magnifies; where there is no compiler it changes nothing.
+            for an estimator that differentiates nothing. Answers agree to rounding, which a long training magnifies;
+            where there is no compiler it changes nothing.
         max_nonfinite: training stops when more than this share of an outer step's runs stop being numbers.
         seed: the meta-seed, 0 or more.
 
@@ -173,8 +173,8 @@ class MetaTrainConfig:
                 check_divides(self.truncation_length, horizon)
         if self.compile_step and kind.differentiates:
             raise ValueError(
-                f"compile_step=True needs {_those(differentiates=False)}, which do not differentiate the training, "
-                f"and not {self.estimator}."
+                f"compile_step=True needs {_those(differentiates=False)}, which differentiate nothing, and not "
+                f"{self.estimator}."
             )
         seeds = MAX_INDEX // ((self.outer_steps + 1) * self.num_tasks)
         if self.seed >= seeds:
@@ -306,8 +306,7 @@ class MetaTrainConfig:
 
         loop = made(fastest)
         one_shape = not self.vary_setup and self._plain == self.families
-        explores = ESTIMATORS.find(self.estimator).explores  # through a policy that is differentiated
-        if isinstance(loop, FusedLoop) and not loop.holds and one_shape and not explores:
+        if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
             loop = made(CompiledLoop)  # for many shapes not: torch.compile takes tens of seconds over each
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
