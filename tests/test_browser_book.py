@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,51 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from browser import Visit, open_browser
-from filelock import FileLock
-from report_project import REPOSITORY, Project
-from test_notebooks import TINY
+from report_project import REPOSITORY
 
 CHAPTERS = [{"file": "index"}, *yaml.safe_load((REPOSITORY / "_toc.yml").read_text())["chapters"]]
 REFERENCE = [section["file"] for chapter in CHAPTERS for section in chapter.get("sections", [])]
 PAGES = [chapter["file"] for chapter in CHAPTERS]
 
-SIZES = (
-    "num_instances",
-    "num_tuning",
-    "num_meta_seeds",
-    "budget",
-    "horizon",
-    "truncation_length",
-    "num_steps",
-)
-
 
 @pytest.fixture(scope="session")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built book, its notebooks run on as few instances as they take; one for all the test processes."""
-    shared = tmp_path_factory.getbasetemp().parent
-    root, done = shared / "whole-book", shared / "whole-book.done"
-    with FileLock(shared / "whole-book.lock"):
-        if not done.exists():
-            shutil.rmtree(root, ignore_errors=True)
-            sources = {path.stem: path.read_text() for path in (REPOSITORY / "notebooks").glob("*.ipynb")}
-            runs = yaml.safe_load((REPOSITORY / "notebooks" / "runs.yml").read_text())
-            for run in runs:  # the cells of the quick profile, on next to nothing
-                tiny = {name: value for name, value in TINY[run["output"]].items() if name in SIZES}
-                run["quick"] = run.get("quick", {}) | tiny
-            project = Project.new(root, *runs, **sources)
-            shutil.copytree(REPOSITORY / "results" / "rules", root / "results" / "rules")
-            ignore = shutil.ignore_patterns("experiments", "_build")
-            shutil.copytree(REPOSITORY / "book", root / "book", symlinks=True, ignore=ignore)
-            for name in ("_config.yml", "_toc.yml"):
-                shutil.copy(REPOSITORY / name, root)
-            program = "from jupyter_book.cli.main import main; main()"
-            process = project.start("-c", program, "build", "book", METALEARN_PROFILE="quick")
-            told = "".join(process.communicate(timeout=560))
-            done.write_text("" if process.returncode == 0 else told[-5000:])  # built once, even in vain
-    told = done.read_text()
-    assert not told, told
-    return root / "_build" / "html"
+def book(whole_book: Path) -> Path:
+    return whole_book / "_build" / "html"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The four estimators against finite differences, each other, and a problem with a known gradient."""
 
-
 import pytest
 import torch
 

@@ -1,81 +1,58 @@
-"""The notebooks of the book, by plain papermill, at tiny parameters and at ones nobody should choose."""
+"""The notebooks of the book, in the quick profile and at ones nobody should choose."""
 
+import ast
 import sys
 from pathlib import Path
 
 import nbformat
-import papermill
 import pytest
 from ipykernel.kernelspec import write_kernel_spec
-from papermill.exceptions import PapermillExecutionError
+from jupyter_client.manager import KernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from metalearn_lib.report.runs import read_runs
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-TINY = {
-    "task_shift": {
-        "num_instances": 2,
-        "num_tuning": 2,
-        "workers": 2,
-        "shift_family": "translate",
-        "shift": 1,
-    },
-    "meta_training": {
-        "budget": 2000,
-        "num_seeds": 2,
-        "num_family_seeds": 2,
-        "horizon": 16,
-        "truncation_length": 4,
-        "num_instances": 2,
-        "num_tuning": 2,
-        "workers": 1,
-    },
-    "headroom": {"cells": ["task A", "scale 4", "wine"], "num_instances": 2, "num_tuning": 2, "workers": 1},
-    "contest": {
-        "cells": ["task A", "wine"],
-        "also": ["metalearn_lib.directions.rmsprop:RMSProp@mixture"],
-        "num_instances": 2,
-        "num_tuning": 2,
-        "num_meta_seeds": 1,
-        "workers": 2,
-    },
-    "feedback": {
-        "cells": ["task A", "wine"],
-        "num_instances": 2,
-        "num_tuning": 2,
-        "num_meta_seeds": 1,
-        "workers": 1,
-    },
-    "ahead": {
-        "cells": ["task A", "translate 2"],
-        "elsewhere": ["depth 1"],
-        "num_instances": 2,
-        "num_tuning": 2,
-        "num_meta_seeds": 1,
-        "workers": 1,
-    },
-    "real_data": {"cells": ["wine"], "num_instances": 2, "num_tuning": 2, "num_meta_seeds": 1, "workers": 1},
-    "limits": {
-        "cells": ["task A", "wine"],
-        "num_instances": 2,
-        "num_tuning": 2,
-        "num_meta_seeds": 1,
-        "workers": 1,
-    },
-    "inner_loop": {"num_steps": 4, "shift_family": "anisotropy", "shift": 4.0, "base_lr_factor": 100},
-}
+QUICK = {run.name: run.parameters for run in read_runs(NOTEBOOKS.parent, "quick")}
 
 
-@pytest.fixture
-def this_python(tmp_path, monkeypatch):
-    """A kernel named python3 that is the Python of these tests, whatever else is installed."""
-    write_kernel_spec(tmp_path / "kernels" / "python3")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    assert sys.executable in (tmp_path / "kernels" / "python3" / "kernel.json").read_text()
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A kernel that is the Python of these tests, whatever else is installed, and that has run nothing yet."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    write_kernel_spec(folder / "kernels" / "python3")
+    assert sys.executable in (folder / "kernels" / "python3" / "kernel.json").read_text()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder))
+        manager = KernelManager(kernel_name="python3")
+        manager.start_kernel(cwd=NOTEBOOKS)
+    yield manager
+    manager.shutdown_kernel(now=True)
+    manager.context.destroy()
 
 
-def run(name: str, parameters: dict) -> nbformat.NotebookNode:
-    return papermill.execute_notebook(
-        NOTEBOOKS / f"{name}.ipynb", None, parameters, progress_bar=False, cwd=NOTEBOOKS, log_output=False
-    )
+def run(manager: KernelManager, name: str, parameters: dict) -> None:
+    """As papermill does, but in a kernel that is forgetful rather than new."""
+    notebook = load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb"))
+    notebook = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    client = NotebookClient(notebook, km=manager, timeout=120)
+    try:
+        client.execute()
+    finally:
+        client.kc.stop_channels()
+
+
+def parameters_of(notebook: nbformat.NotebookNode, tag: str) -> dict:
+    (cell,) = (cell for cell in notebook.cells if tag in cell.metadata.get("tags", []))
+    return {
+        statement.targets[0].id: ast.literal_eval(statement.value)
+        for statement in ast.parse(cell.source).body
+        if isinstance(statement, ast.Assign)
+    }
 
 
 def glued(notebook: nbformat.NotebookNode) -> set[str]:
@@ -83,11 +60,12 @@ def glued(notebook: nbformat.NotebookNode) -> set[str]:
     return {output.metadata.scrapbook.name for output in outputs if "scrapbook" in output.get("metadata", {})}
 
 
-@pytest.mark.filterwarnings("ignore")  # those of papermill and the kernel's client
-@pytest.mark.usefixtures("this_python")
-@pytest.mark.parametrize("name", TINY)
-def test_a_notebook_runs_with_other_parameters_and_glues_all_that_the_book_quotes(name):
-    notebook = run(name, TINY[name])
+@pytest.mark.parametrize("name", QUICK)
+def test_a_notebook_runs_with_other_parameters_and_glues_all_that_the_book_quotes(name, whole_book):
+    notebook = nbformat.read(whole_book / "book" / "experiments" / f"{name}.ipynb", as_version=4)
+    own, given = (parameters_of(notebook, tag) for tag in ("parameters", "injected-parameters"))
+    assert given == QUICK[name]
+    assert all(own[parameter] != value for parameter, value in given.items())
     quoted = {
         key
         for page in (Path(__file__).parents[1] / "book").glob("*.md")
@@ -102,8 +80,7 @@ def _quoted(text: str, name: str) -> list[str]:
     return [piece.split("`")[0].split(":")[0] for piece in pieces]
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.usefixtures("this_python")
+@pytest.mark.filterwarnings("ignore")  # those of the kernel's client
 @pytest.mark.parametrize(
     ("name", "parameters", "told"),
     [
@@ -129,9 +106,9 @@ def _quoted(text: str, name: str) -> list[str]:
         ("inner_loop", {"num_steps": "many"}, r"num_steps='many' is of type str"),
     ],
 )
-def test_a_parameter_that_makes_no_sense_stops_the_notebook_with_a_sentence(name, parameters, told):
-    with pytest.raises(PapermillExecutionError, match=told):
-        run(name, parameters)
+def test_a_parameter_that_makes_no_sense_stops_the_notebook_with_a_sentence(kernel, name, parameters, told):
+    with pytest.raises(CellExecutionError, match=told):
+        run(kernel, name, parameters)
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
