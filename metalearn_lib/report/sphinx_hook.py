@@ -27,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("shift-explorer", ShiftExplorerDirective)
     app.connect("source-read", write_definitions)
     app.connect("html-page-context", mend_lists)
+    app.connect("html-page-context", name_toggles, priority=900)  # after the theme has put them there
     app.connect("html-page-context", add_launch_button, priority=900)
     app.connect("build-finished", fail_on_warnings, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -71,6 +72,15 @@ def mend_lists(app: Sphinx, page: str, template: str, context: dict[str, Any], _
         context["body"] = body.replace(
             '<div role="list" class="citation-list">', '<div class="citation-list">'
         )
+
+
+def name_toggles(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
+    """Say to a screen reader what the arrows beside chapters do, of which the theme says nothing."""
+    made = context.get("generate_toctree_html")
+    if made is not None:
+        context["generate_toctree_html"] = lambda *arguments, **settings: str(
+            made(*arguments, **settings)
+        ).replace("<summary>", '<summary aria-label="sections">')
 
 
 def fail_on_warnings(app: Sphinx, exception: Exception | None) -> None:
