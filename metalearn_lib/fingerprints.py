@@ -61,6 +61,8 @@ def _name(found: Any) -> str:
 
 
 def _pieces(value: Any) -> Iterable[str | bytes]:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
+        value = float(value)  # 4 and 4.0 ask the same
     yield _name(type(value))
     if value is None or isinstance(value, (bool, int, float, str)):
         yield repr(value)

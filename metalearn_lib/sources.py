@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,17 +50,21 @@ class Sources:
     def __init__(self) -> None:
         self._needs: dict[Definition, frozenset[Definition]] = {}
         self._digests: dict[Definition, str] = {}
+        self._codes: dict[frozenset[Definition], dict[str, str]] = {}
 
     def code(self, *values: Any) -> dict[str, str]:
         """By name, the digest of every definition that `values`, and the calls of functions among them, can reach."""
-        reached: set[Definition] = set()
-        left = [found for each in objects_of(values) for found in self._definition(each)]
-        while left:
-            if (definition := left.pop()) not in reached:
-                reached.add(definition)
-                left += self._needed(definition)
-        told = {str(each): self._digests[each] for each in reached}
-        return told | {"torch": ".".join(torch.__version__.split(".")[:2])}
+        roots = frozenset(found for each in objects_of(values) for found in self._definition(each))
+        if roots not in self._codes:
+            reached: set[Definition] = set()
+            left = list(roots)
+            while left:
+                if (definition := left.pop()) not in reached:
+                    reached.add(definition)
+                    left += self._needed(definition)
+            told = {str(each): self._digests[each] for each in reached}
+            self._codes[roots] = told | {"torch": ".".join(torch.__version__.split(".")[:2])}
+        return self._codes[roots]
 
     def _definition(self, found: Any) -> Iterator[Definition]:
         """Of a class or function."""
@@ -108,7 +112,7 @@ class Sources:
         yield from self._definition(found) if _own(found) else iter([definition])
 
 
-def code_digest(code: dict[str, str]) -> str:
+def code_digest(code: Mapping[str, str]) -> str:
     """Sixteen hexadecimal digits of what `Sources.code` found; where its definitions stand does not count."""
     pairs = sorted((re.split(r"\.(?=\w+$|\w+\.cpp$)", name)[-1], digest) for name, digest in code.items())
     return hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from metalearn_lib.evaluate import (
     set_target,
     steps_to_threshold,
 )
-from metalearn_lib.evaluate.audit import COPIES, adopt, audit, audit_numbers, audit_row, jittered
+from metalearn_lib.evaluate.audit import adopt, audit, audit_numbers, audit_row, jittered
 from metalearn_lib.evaluate.contest import count_missing
 from metalearn_lib.evaluate.jobs import Job
 from metalearn_lib.evaluate.store import Table, content_digest, write

@@ -34,7 +34,8 @@ def test_equal_contents_have_one_fingerprint_and_any_difference_another():
         ("a", "b"),
         ("ab",),
         {"a": 1},
-        {"a": 1.0},
+        {"a": 1.5},
+        True,
         None,
     ]
     prints = [fingerprint(value) for value in values]
@@ -42,6 +43,7 @@ def test_equal_contents_have_one_fingerprint_and_any_difference_another():
     assert prints[0] == fingerprint(Cell("b", Scale(GaussianMixture(), 4.0)))
     assert prints[6] == fingerprint(torch.zeros(3))
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    assert fingerprint(replace(CELL, family=Scale(GaussianMixture(), 4))) == fingerprint(CELL)
 
 
 @pytest.mark.parametrize("value", [object(), lambda: 0, {1, 2}])

@@ -44,12 +44,14 @@ class Question:
     def key(self) -> str:
         return fingerprint(self.kind, self.names, self.call.args, [each.key for each in self.first])
 
-    def code(self, sources: Sources) -> dict[str, str]:
+    @property
+    def calls(self) -> list[partial[Any]]:
+        """Its own, and those of all that comes before."""
+        return [self.call, *(call for each in self.first for call in each.calls)]
+
+    def code(self, sources: Sources) -> Mapping[str, str]:
         """By name, the digests of all definitions that decide the answer."""
-        found = sources.code(self.call)
-        for each in self.first:
-            found |= each.code(sources)
-        return found
+        return sources.code(*self.calls)
 
     def digest(self, sources: Sources) -> str:
         if self._digest is None or self._digest[0] is not sources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import platform
 import shutil
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from metalearn_lib.files import atomic_path, cache_folder
-from metalearn_lib.fingerprints import fingerprint
 
 FLAGS = (
     *("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC"),
@@ -75,8 +75,8 @@ class Compiled:
     def made_by(self, compiler: str) -> Path:
         """Where the library lies that `compiler` makes."""
         texts = [path.read_text(encoding="utf-8") for path in sorted(self.source.parent.glob("*.cpp"))]
-        about = fingerprint(self.source.name, texts, FLAGS, compiler, processor())
-        return cache_folder() / f"{self.source.stem}-{about}.so"
+        about = repr((self.source.name, texts, FLAGS, compiler, processor())).encode()
+        return cache_folder() / f"{self.source.stem}-{hashlib.sha256(about).hexdigest()[:16]}.so"
 
 
 def _refuse(why: bytes | None, function: Any, arguments: tuple[Any, ...]) -> None:
