@@ -1,10 +1,12 @@
-"""THE loop: trains many base learners at once. Every method of the library runs through `InnerLoop.step`.
+"""THE loop: trains many base learners at once.
 
     loss, grad          <- learner(params, batch)
     observation         <- monitor(loss, |grad|, |params|)
     direction           <- direction(grad, params)
     lr                  <- rate(observation)
     params              <- params - lr direction
+
+Every method of the library runs through `InnerLoop.step`.
 """
 
 from __future__ import annotations

@@ -82,9 +82,12 @@ class Estimator(Named, ABC):
 
 
 def rewards(info: Info) -> Tensor:
-    """Improvement of the log loss from each step to the next, `(tasks, time - 1)`, bounded below.
+    """Improvement of the log loss from each step to the next, bounded below.
 
         r_t = log L_{t-1} - log L_t,   with log L_t at most log L_0 + 3
+
+    Returns:
+        `(tasks, time - 1)`.
     """
     log_loss = bounded_log(info.loss)
     return -relative(log_loss, log_loss[:, :1]).diff(dim=1)
