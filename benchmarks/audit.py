@@ -56,8 +56,10 @@ WORLDS = {
     "rounding: gradient in PyTorch": pytorch,
     "edit: constant rates x 1.01": partial(edited, Constant, "__call__", partial(_faster, by=1.01)),
     "edit: constant rates x 1.1": partial(edited, Constant, "__call__", partial(_faster, by=1.1)),
-    "edit: monitor's fast decay 0.8 to 0.7": partial(edited, Monitor.__init__, "__defaults__", (0.7, 0.97)),
-    "edit: Adam's second decay 0.999 to 0.99": partial(
+    "edit: monitor's fast decay 0.8 to 0.7": partial(
+        edited, InnerLoop.__init__, "__defaults__", (Gradient(), Monitor(0.7))
+    ),
+    "edit: reference's second decay 0.999 to 0.99": partial(
         edited, Adam.__init__, "__defaults__", (0.9, 0.99, 1e-8)
     ),
 }
