@@ -85,6 +85,9 @@ class Registry(Mapping[str, Kind], Generic[Kind]):
     def __len__(self) -> int:
         return len(self._kinds)
 
+    def __repr__(self) -> str:
+        return f"<{', '.join(self)}>"
+
     def find(self, name: str) -> Kind:
         """The class called `name`, or `module:Name` of one from outside.
 
