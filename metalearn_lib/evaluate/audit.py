@@ -105,7 +105,8 @@ class Finding(NamedTuple):
     what: str
     told: str
     """how it differs, where it does"""
-    job: Job | None = None
+    of_row: bool
+    """false for a preparation"""
 
 
 def audit_row(job: Job, kept: dict[str, Any], numbers: dict[str, Any]) -> Finding:
@@ -121,14 +122,14 @@ def audit_row(job: Job, kept: dict[str, Any], numbers: dict[str, Any]) -> Findin
     meta_seed = "" if job.meta_seed < 0 else f", meta-seed {job.meta_seed}"
     what = f"{job.name!r}{meta_seed} in {job.cell.name!r}, instance {kept['instance']}"
     if not different:
-        return Finding("same", what, "")
+        return Finding("same", what, "", True)
     spans = _run(job, jittered(job.cell), seeds, kept["cap"], numbers)
     outside = [name for name in different if not _within(name, kept[name], spans[name])]
     told = "; ".join(
         f"{name} {kept[name]:g}, now {now[name][0]:g}, within rounding {min(spans[name]):g} to {max(spans[name]):g}"
         for name in outside or different
     )
-    return Finding("changed" if outside else "rounding", what, told, job)
+    return Finding("changed" if outside else "rounding", what, told, True)
 
 
 def _run(job: Job, cell: Cell, seeds: Seeds, cap: int, numbers: dict[str, Any]) -> dict[str, list[float]]:
@@ -167,7 +168,7 @@ def audit_numbers(question: Question, kept: dict[str, Any], told: Sequence[dict[
     what = f"{question.kind} in {place.name!r}"
     different = [name for name in kept if name in now and not np.isclose(kept[name], now[name], rtol=1e-9)]
     if not different:
-        return Finding("same", what, "")
+        return Finding("same", what, "", False)
     shown = "; ".join(f"{name} {kept[name]:g}, now {now[name]:g}" for name in different)
     recipe, *rest = question.call.args
     if question.kind == "target":
@@ -175,7 +176,7 @@ def audit_numbers(question: Question, kept: dict[str, Any], told: Sequence[dict[
         level = abs(kept["cap"] - now["cap"]) <= abs(caps[0] - now["cap"]) + 0.02 * now["cap"]
     else:
         level = isinstance(recipe, Tune) and _level(recipe, place, rest[1], kept, now)
-    return Finding("rounding" if level else "changed", what, shown)
+    return Finding("rounding" if level else "changed", what, shown, False)
 
 
 def _level(tune: Tune, place: Cell, seeds: Seeds, kept: dict[str, Any], now: dict[str, Any]) -> bool:
@@ -206,9 +207,7 @@ class Audit(NamedTuple):
     @property
     def unseen(self) -> float:
         """The greatest fraction of rows that may have changed, at 95 % confidence, if none of those drawn has."""
-        return 1 - 0.05 ** (
-            1 / max(1, sum(each.job is None or each.verdict != "changed" for each in self.findings))
-        )
+        return 1 - 0.05 ** (1 / max(1, sum(each.of_row for each in self.findings)))
 
 
 def audit(
