@@ -28,7 +28,7 @@ from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
-from metalearn_lib.statistics import Interval, headroom_captured, log_ratios, restricted_speedup, verdict
+from metalearn_lib.statistics import Interval, headroom_interval, log_ratios, restricted_speedup, verdict
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
@@ -336,7 +336,7 @@ def test_the_verdict_follows_from_the_interval_and_the_equivalence_zone(interval
 
 def test_headroom_captured_is_one_for_the_oracle_and_undefined_where_there_is_none():
     baseline, oracle = np.array([40.0, 80.0]), np.array([10.0, 20.0])
-    assert headroom_captured(baseline, oracle, oracle) == pytest.approx(1)
-    assert headroom_captured(baseline, baseline, oracle) == pytest.approx(0)
-    assert headroom_captured(baseline, np.array([20.0, 40.0]), oracle) == pytest.approx(0.5)
-    assert np.isnan(headroom_captured(baseline, baseline, baseline))
+    assert headroom_interval(baseline, oracle, oracle).value == pytest.approx(1)
+    assert headroom_interval(baseline, baseline, oracle).value == pytest.approx(0)
+    assert headroom_interval(baseline, np.array([20.0, 40.0]), oracle).value == pytest.approx(0.5)
+    assert np.isnan(headroom_interval(baseline, baseline, baseline).value)

@@ -11,11 +11,11 @@ from metalearn_lib.evaluate.registration import (
     TrapSprung,
     check_traps,
     contestants,
-    judge,
     make_cell,
     read_registration,
 )
 from metalearn_lib.evaluate.store import Store
+from metalearn_lib.evaluate.verdicts import judge
 from metalearn_lib.meta_train import MetaTrainConfig
 from metalearn_lib.studies.tables import kept_tables
 from metalearn_lib.types import Seeds

@@ -125,10 +125,10 @@ def _hold(arguments: argparse.Namespace) -> int:
         TrapSprung,
         check_traps,
         contestants,
-        judge,
         read_registration,
     )
     from metalearn_lib.evaluate.store import answers_folder
+    from metalearn_lib.evaluate.verdicts import judge
     from metalearn_lib.studies.tables import find_tables
 
     try:

@@ -7,7 +7,6 @@ from metalearn_lib.statistics.paired import (
     Interval,
     Verdict,
     describe,
-    headroom_captured,
     log_ratios,
     mean_interval,
     restricted_speedup,
@@ -25,19 +24,20 @@ from metalearn_lib.statistics.times import (
     win_probability,
 )
 from metalearn_lib.statistics.trials import trial_costs, trials_to_overtake
+from metalearn_lib.statistics.tunings import Times
 
 __all__ = [
     "EQUIVALENCE",
     "FailureDifference",
     "Interval",
     "Pooled",
+    "Times",
     "Verdict",
     "break_even_tasks",
     "describe",
     "equivalent_p",
     "failure_difference",
     "faster_p",
-    "headroom_captured",
     "headroom_interval",
     "holm",
     "log_ratios",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from metalearn_lib.statistics.paired import EQUIVALENCE, log_speedup_draws
+from metalearn_lib.statistics.paired import EQUIVALENCE, Compared, log_speedup_draws
 
 
 def faster_p(
-    baseline: NDArray, method: NDArray, margin: float = EQUIVALENCE, num_draws: int = 10_000, seed: int = 0
+    baseline: Compared, method: Compared, margin: float = EQUIVALENCE, num_draws: int = 10_000, seed: int = 0
 ) -> float:
     """One-sided bootstrap p-value of "the speed-up exceeds `margin`".
 
@@ -21,7 +21,7 @@ def faster_p(
     return float((1 + (draws <= np.log(margin)).sum()) / (1 + len(draws)))
 
 
-def equivalent_p(baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0) -> float:
+def equivalent_p(baseline: Compared, method: Compared, num_draws: int = 10_000, seed: int = 0) -> float:
     """The larger of two one-sided p-values: above 1/1.10, and below 1.10."""
     draws = log_speedup_draws(baseline, method, num_draws, seed)[1]
     outside = max((draws <= -np.log(EQUIVALENCE)).sum(), (draws >= np.log(EQUIVALENCE)).sum())

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metalearn_lib.statistics.tunings import Runs, over_tunings
+
 Verdict = Literal["better", "worse", "equivalent", "inconclusive"]
 
 EQUIVALENCE = 1.10
 """Speed-ups within [1/1.10, 1.10] count as no difference."""
+
+
+Compared = Runs | Sequence[Runs]
+"""Times in a cell, or in each of several."""
 
 
 class Interval(NamedTuple):
@@ -93,6 +100,15 @@ def two_way_counts(shape: tuple[int, int], num_draws: int, seed: int) -> tuple[N
     return seeds, instances
 
 
+@lru_cache(maxsize=4)
+def resampled(count: int, num_draws: int = 4000, seed: int = 1) -> NDArray:
+    """How often each draw holds each of `count` instances, over `count`: `(draws, count)`; see `two_way_counts`."""
+    random = np.random.default_rng(seed)
+    counts = random.multinomial(count, np.full(count, 1 / count), size=num_draws).astype(np.float32) / count
+    counts.flags.writeable = False
+    return counts
+
+
 def mean_draws(values: NDArray, num_draws: int, seed: int) -> NDArray:
     """Bootstrap means `(draws,)` of `values` `(meta_seeds, instances)`, both axes drawn with replacement."""
     seeds, instances = two_way_counts(values.shape, num_draws, seed)
@@ -100,17 +116,31 @@ def mean_draws(values: NDArray, num_draws: int, seed: int) -> NDArray:
 
 
 def log_speedup_draws(
-    baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0
+    baseline: Compared, method: Compared, num_draws: int = 10_000, seed: int = 0
 ) -> tuple[float, NDArray]:
-    """The mean log speed-up, and its bootstrap draws; two one-way arrays draw instances only."""
-    if np.ndim(baseline) == np.ndim(method) == 1:
-        ratios = log_ratios(baseline, method)
-        draws = np.random.default_rng(seed).integers(len(ratios), size=(num_draws, len(ratios)))
-        return float(ratios.mean()), ratios[draws].mean(1)
-    check_times(baseline, method)
-    before, after = pair(baseline, method)
-    ratios = np.log(before) - np.log(after)
-    return float(ratios.mean()), mean_draws(ratios, num_draws, seed)
+    """The mean log speed-up, and its bootstrap draws.
+
+    Over several cells it is the mean of theirs, with the same instances, meta-seeds and tunings drawn in all of them.
+    """
+    if isinstance(baseline, Sequence) and isinstance(method, Sequence):
+        values, draws = zip(
+            *(log_speedup_draws(*each, num_draws, seed) for each in zip(baseline, method, strict=True)),
+            strict=True,
+        )
+        return float(np.mean(values)), np.mean(draws, axis=0)
+
+    def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        if np.ndim(before) == np.ndim(after) == 1:
+            ratios = log_ratios(before, after)
+            picked = np.random.default_rng(seed).integers(len(ratios), size=(num_draws, len(ratios)))
+            return float(ratios.mean()), ratios[picked].mean(1)
+        check_times(before, after)
+        ratios = np.subtract(*map(np.log, pair(before, after)))
+        return float(ratios.mean()), mean_draws(ratios, num_draws, seed)
+
+    assert not isinstance(baseline, Sequence)
+    assert not isinstance(method, Sequence)
+    return over_tunings(one, (baseline, method), num_draws, seed)
 
 
 def percentile_interval(value: float, draws: NDArray, alpha: float = 0.05) -> Interval:
@@ -120,20 +150,21 @@ def percentile_interval(value: float, draws: NDArray, alpha: float = 0.05) -> In
 
 
 def restricted_speedup(
-    baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0, alpha: float = 0.05
+    baseline: Compared, method: Compared, num_draws: int = 10_000, seed: int = 0, alpha: float = 0.05
 ) -> Interval:
     """How many times sooner `method` crosses, both restricted to the cap, with a paired bootstrap.
 
         exp mean_si [log min(T_baseline_si, cap) - log min(T_method_si, cap)]
 
     Identical times give 1 with an interval of width 0. The interval is the percentile interval of means over
-    instances drawn with replacement and, where an array has them, over meta-seeds drawn with replacement
-    independently of the instances. Without a meta-seed axis it says nothing of other meta-seeds. With five it says
-    little: the draws hold 4/5 of the variance between five seeds, so the interval is too narrow in its
-    meta-seed part. Read it beside the seeds themselves.
+    instances drawn with replacement; over meta-seeds drawn with replacement, independently, where an array has them;
+    and over what tuning may have given, where there are `Times`, of which the value is the mean. Without a meta-seed
+    axis it says nothing of other meta-seeds. With five it says little: the draws hold 4/5 of the variance between five
+    seeds, so the interval is too narrow in its meta-seed part. Read it beside the seeds themselves.
 
     Args:
-        baseline, method: restricted times `(instances,)` or `(meta_seeds, instances)`; equal rows are paired.
+        baseline, method: restricted times `(instances,)` or `(meta_seeds, instances)`; equal rows are paired. Or
+            `Times`; or lists of either, of several cells, which weigh the same.
         num_draws: bootstrap draws.
         seed: of the draws; the same seed gives the same interval.
         alpha: 1 minus the level of the interval.
@@ -165,17 +196,6 @@ def verdict(speedup: Interval) -> Verdict:
     if speedup.low >= 1 / EQUIVALENCE and speedup.high <= EQUIVALENCE:
         return "equivalent"
     return "inconclusive"
-
-
-def headroom_captured(baseline: NDArray, method: NDArray, oracle: NDArray) -> float:
-    """The part of the oracle's gain that `method` gets; `nan` where the oracle gains less than 1.2-fold.
-
-        (log T_baseline - log T_method) / (log T_baseline - log T_oracle),   means over instances
-
-    1 is as good as the oracle, 0 no better than the baseline, above 1 ahead of the oracle, below 0 harm.
-    """
-    room = log_ratios(baseline, oracle).mean()
-    return float(log_ratios(baseline, method).mean() / room) if room >= np.log(1.2) else float("nan")
 
 
 def describe(method: str, baseline: str, speedup: Interval) -> str:

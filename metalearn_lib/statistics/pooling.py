@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from metalearn_lib.statistics.paired import Interval, log_speedup_draws
+from metalearn_lib.statistics.tunings import Runs, Times, settings, tunings_of
 
 _LEAST = 1e-6
 """The standard error of a cell in which no instance differs from another."""
@@ -33,17 +34,51 @@ class Pooled(NamedTuple):
         return float(stdtr(self.num_cells - 1, -gap / self.standard_error))
 
 
-def pool_speedups(baselines: Sequence[NDArray], methods: Sequence[NDArray], num_draws: int = 2000) -> Pooled:
-    """The log speed-up over cells, by `pool`; standard errors are those of the two-way bootstrap.
+def pool_speedups(baselines: Sequence[Runs], methods: Sequence[Runs], num_draws: int = 2000) -> Pooled:
+    """The log speed-up over cells, by `pool`; standard errors are those of the bootstrap in each cell.
+
+    A tuning that all cells share moves all of them together: they are pooled at each of its choices, and the variance
+    between these answers is added to the mean variance of one.
+
+        mean = sum_k w_k m_k,   se^2 = sum_k w_k (se_k^2 + (m_k - mean)^2)
 
     Args:
         baselines, methods: for each cell, times as `restricted_speedup` takes them.
         num_draws: bootstrap draws in each cell.
     """
-    estimates, draws = zip(
-        *(log_speedup_draws(*each, num_draws) for each in zip(baselines, methods, strict=True)), strict=True
+    pairs = list(zip(baselines, methods, strict=True))
+    each_cells = [tunings_of(pair) for pair in pairs]
+    shared = {
+        name: weights for name, weights in each_cells[0].items() if all(name in each for each in each_cells)
+    }
+    found = []
+    for weight, choices in settings(shared):
+        at = [[each.at(choices) if isinstance(each, Times) else each for each in pair] for pair in pairs]
+        estimates, draws = zip(
+            *(log_speedup_draws(before, after, num_draws) for before, after in at), strict=True
+        )
+        errors = np.maximum([each.std() for each in draws], _LEAST)
+        found.append((weight, pool(np.array(estimates), errors)))
+    if len(found) == 1:
+        return found[0][1]
+    mean = sum(weight * each.mean.value for weight, each in found)
+
+    def spread(of: Callable[[Pooled], float]) -> float:
+        return float(
+            np.sqrt(sum(weight * (of(each) ** 2 + (each.mean.value - mean) ** 2) for weight, each in found))
+        )
+
+    error = spread(lambda each: each.standard_error)
+    width = float(stdtrit(len(pairs) - 1, 0.975)) * error
+    t_new = float(stdtrit(len(pairs) - 2, 0.975))
+    new = t_new * spread(lambda each: (each.prediction.high - each.mean.value) / t_new)
+    return Pooled(
+        Interval(mean, mean - width, mean + width),
+        Interval(mean, mean - new, mean + new),
+        sum(weight * each.tau_squared for weight, each in found),
+        error,
+        len(pairs),
     )
-    return pool(np.array(estimates), np.maximum([each.std() for each in draws], _LEAST))
 
 
 def pool(estimates: NDArray, standard_errors: NDArray) -> Pooled:

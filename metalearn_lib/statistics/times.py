@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metalearn_lib.statistics.paired import (
+    Compared,
     Interval,
     check_times,
     mean_draws,
@@ -16,14 +17,19 @@ from metalearn_lib.statistics.paired import (
     restricted_speedup,
     two_way_counts,
 )
+from metalearn_lib.statistics.tunings import Runs, over_tunings
 
 
-def ratio_of_means(baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+def ratio_of_means(baseline: Runs, method: Runs, num_draws: int = 10_000, seed: int = 0) -> Interval:
     """Mean restricted time of the baseline over that of the method; long runs weigh most."""
-    check_times(baseline, method)
-    before, after = pair(baseline, method)
-    draws = mean_draws(before, num_draws, seed) / mean_draws(after, num_draws, seed)
-    return percentile_interval(before.mean() / after.mean(), draws)
+
+    def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        check_times(before, after)
+        before, after = pair(before, after)
+        draws = mean_draws(before, num_draws, seed) / mean_draws(after, num_draws, seed)
+        return float(before.mean() / after.mean()), draws
+
+    return percentile_interval(*over_tunings(one, (baseline, method), num_draws, seed))
 
 
 def weighted_medians(values: NDArray, counts: NDArray) -> NDArray:
@@ -35,55 +41,75 @@ def weighted_medians(values: NDArray, counts: NDArray) -> NDArray:
     return (values[order][lower] + values[order][upper]) / 2
 
 
-def ratio_of_medians(baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+def ratio_of_medians(baseline: Runs, method: Runs, num_draws: int = 10_000, seed: int = 0) -> Interval:
     """Median restricted time of the baseline over that of the method; where half are censored it is the cap's."""
-    check_times(baseline, method)
-    before, after = pair(baseline, method)
-    ratios = []
-    # a block of draws at a time bounds the memory, not the result
-    for seeds, instances in zip(
-        *(np.array_split(each, 20) for each in two_way_counts(before.shape, num_draws, seed)), strict=True
-    ):
-        counts = (seeds[:, :, None] * instances[:, None, :]).reshape(len(seeds), -1)
-        ratios.append(weighted_medians(before.ravel(), counts) / weighted_medians(after.ravel(), counts))
-    return percentile_interval(np.median(before) / np.median(after), np.concatenate(ratios))
+
+    def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        check_times(before, after)
+        before, after = pair(before, after)
+        ratios = []
+        # a block of draws at a time bounds the memory, not the result
+        for seeds, instances in zip(
+            *(np.array_split(each, 20) for each in two_way_counts(before.shape, num_draws, seed)), strict=True
+        ):
+            counts = (seeds[:, :, None] * instances[:, None, :]).reshape(len(seeds), -1)
+            ratios.append(weighted_medians(before.ravel(), counts) / weighted_medians(after.ravel(), counts))
+        return float(np.median(before) / np.median(after)), np.concatenate(ratios)
+
+    return percentile_interval(*over_tunings(one, (baseline, method), num_draws, seed))
 
 
-def win_probability(baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+def win_probability(baseline: Runs, method: Runs, num_draws: int = 10_000, seed: int = 0) -> Interval:
     """P(T_method < T_baseline) + P(tie) / 2 on the same instance; identical times give 1/2."""
-    check_times(baseline, method)
-    before, after = pair(baseline, method)
-    wins = (1 + np.sign(before - after)) / 2
-    return percentile_interval(wins.mean(), mean_draws(wins, num_draws, seed))
+
+    def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        check_times(before, after)
+        wins = (1 + np.sign(np.subtract(*pair(before, after)))) / 2
+        return float(wins.mean()), mean_draws(wins, num_draws, seed)
+
+    return percentile_interval(*over_tunings(one, (baseline, method), num_draws, seed))
 
 
 def headroom_interval(
-    baseline: NDArray, method: NDArray, oracle: NDArray, num_draws: int = 10_000, seed: int = 0
+    baseline: Runs, method: Runs, oracle: Runs, num_draws: int = 10_000, seed: int = 0
 ) -> Interval:
-    """`headroom_captured` with its paired interval; all `nan` where the oracle gains less than 1.2-fold.
+    """The part of the oracle's gain that `method` gets, paired; all `nan` where the oracle gains less than 1.2-fold.
 
         sum (log T_baseline - log T_method) / sum (log T_baseline - log T_oracle)
 
-    An oracle's own times as the method give 1 with width 0.
+    1 is as good as the oracle, 0 no better than the baseline, above 1 ahead of the oracle, below 0 harm. An oracle's
+    own times as the method give 1 with width 0.
     """
-    check_times(baseline, method, oracle)
-    before, after = pair(baseline, method)
-    before, best = pair(before, oracle)
-    before, after = pair(before, after)
-    gain, room = np.log(before) - np.log(after), np.log(before) - np.log(best)
-    if room.mean() < np.log(1.2):
+
+    def logs(before: NDArray, after: NDArray, best: NDArray) -> tuple[NDArray, NDArray]:
+        check_times(before, after, best)
+        before, after = pair(before, after)
+        before, best = pair(before, best)
+        before, after = pair(before, after)
+        return np.log(before) - np.log(after), np.log(before) - np.log(best)
+
+    def one(before: NDArray, after: NDArray, best: NDArray) -> tuple[float, NDArray]:
+        gain, room = logs(before, after, best)
+        draws = mean_draws(gain, num_draws, seed) / mean_draws(room, num_draws, seed)
+        return float(gain.mean() / room.mean()), draws
+
+    def room_of(*times: NDArray) -> tuple[float, NDArray]:
+        room = logs(*times)[1].mean()
+        return float(room), np.full(num_draws, room)
+
+    times = baseline, method, oracle
+    if over_tunings(room_of, times, num_draws, seed)[0] < np.log(1.2):
         return Interval(math.nan, math.nan, math.nan)
-    draws = mean_draws(gain, num_draws, seed) / mean_draws(room, num_draws, seed)
-    return percentile_interval(gain.mean() / room.mean(), draws)
+    return percentile_interval(*over_tunings(one, times, num_draws, seed))
 
 
-def regret(method: NDArray, oracle: NDArray, num_draws: int = 10_000, seed: int = 0) -> Interval:
+def regret(method: Compared, oracle: Compared, num_draws: int = 10_000, seed: int = 0) -> Interval:
     """T_method / T_oracle, the geometric mean: 1 is as good as the oracle, 2 takes twice as long."""
     return restricted_speedup(method, oracle, num_draws, seed)
 
 
 def break_even_tasks(
-    training_cost: float, baseline: NDArray, method: NDArray, num_draws: int = 10_000, seed: int = 0
+    training_cost: float, baseline: Runs, method: Runs, num_draws: int = 10_000, seed: int = 0
 ) -> Interval:
     """After how many tasks meta-training has paid for itself; `inf` is never.
 
@@ -92,11 +118,13 @@ def break_even_tasks(
     Args:
         training_cost: gradient evaluations of meta-training, discarded runs included.
     """
-    check_times(baseline, method)
-    before, after = pair(baseline, method)
-    saving = percentile_interval(
-        (before - after).mean(), mean_draws(np.asarray(before - after, float), num_draws, seed)
-    )
+
+    def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        check_times(before, after)
+        saved = np.subtract(*pair(before, after)).astype(float)
+        return float(saved.mean()), mean_draws(saved, num_draws, seed)
+
+    saving = percentile_interval(*over_tunings(one, (baseline, method), num_draws, seed))
     tasks = [
         training_cost / each if each > 0 else math.inf for each in (saving.value, saving.high, saving.low)
     ]

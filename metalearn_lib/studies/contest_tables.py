@@ -14,7 +14,8 @@ from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import LEARNED, contestant
 from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.overhead import overheads
-from metalearn_lib.evaluate.registration import contestants, judge
+from metalearn_lib.evaluate.registration import contestants
+from metalearn_lib.evaluate.verdicts import judge
 from metalearn_lib.statistics import (
     Interval,
     break_even_tasks,

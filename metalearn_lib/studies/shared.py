@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from metalearn_lib.evaluate.contest import CellResult
-from metalearn_lib.evaluate.registration import geometric_mean
+from metalearn_lib.evaluate.verdicts import geometric_mean
 from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
 from metalearn_lib.tasks.base import TaskFamily

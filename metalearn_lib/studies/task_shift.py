@@ -15,7 +15,7 @@ from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
-from metalearn_lib.statistics import describe, headroom_captured, verdict
+from metalearn_lib.statistics import describe, headroom_interval, verdict
 from metalearn_lib.studies.base import Study
 from metalearn_lib.types import Seeds
 
@@ -92,7 +92,8 @@ def summary(results: Mapping[str, CellResult]) -> pd.DataFrame:
     failing = {"SGD": "SGD", "meta": META, "oracle": ORACLE, "Adam": "Adam"}
     rows = {}
     for name, result in results.items():
-        captured = headroom_captured(*(result.outcomes[each].steps for each in ("SGD", META, ORACLE)))
+        before, after, best = (result.outcomes[each].steps for each in ("SGD", META, ORACLE))
+        captured = headroom_interval(before, after, best).value
         rows[name] = {
             ("head-room", ""): f"{result.speedup(ORACLE).value:.2f}",
             (META, "over SGD"): str(result.speedup(META)),
