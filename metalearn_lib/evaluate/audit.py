@@ -164,6 +164,7 @@ def audit_numbers(question: Question, kept: dict[str, Any], told: Sequence[dict[
         told: the answers of the questions that come before.
     """
     now = question.call(*told)
+    now = now["choices"][0] if question.kind == "numbers" else now
     place = question.call.args[1] if question.kind == "numbers" else question.call.args[0]
     what = f"{question.kind} in {place.name!r}"
     different = [name for name in kept if name in now and not np.isclose(kept[name], now[name], rtol=1e-9)]
@@ -275,12 +276,20 @@ def _audit_row(job: Job, row: dict[str, Any]) -> Finding:
     numbers = {name: row[name] for name in ("lr", "number")}
     prepared = job.numbers
     if prepared is not None and not isinstance(job.recipe.source, Tune):
-        numbers |= prepared.call(*[numbers for _ in prepared.first])  # more than a row holds
+        numbers = prepared.call(*_before(prepared, numbers))["choices"][0]  # more than a row holds
     return audit_row(job, row, numbers)
 
 
 def _audit_numbers(question: Question, kept: dict[str, Any]) -> Finding:
-    return audit_numbers(question, kept, [kept for _ in question.first])
+    return audit_numbers(question, kept, _before(question, kept))
+
+
+def _before(question: Question, kept: dict[str, Any]) -> list[dict[str, Any]]:
+    """The answers of the questions that come before, of tuned numbers those that are kept."""
+    return [
+        each.call() if each.kind == "target" else {"choices": [kept], "num_gradients": 0}
+        for each in question.first
+    ]
 
 
 def adopt(asked: Sequence[Job], kept: Table) -> pa.Table:

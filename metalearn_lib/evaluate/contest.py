@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
@@ -23,7 +24,8 @@ from metalearn_lib.evaluate.threshold import Outcome
 from metalearn_lib.fused.learner import Fused
 from metalearn_lib.progress import progress_bar
 from metalearn_lib.sources import Sources
-from metalearn_lib.statistics import Interval, restricted_speedup
+from metalearn_lib.statistics import Interval, Times, restricted_speedup
+from metalearn_lib.statistics.tunings import Runs
 from metalearn_lib.types import Seeds
 
 
@@ -33,16 +35,43 @@ class CellResult(NamedTuple):
     name: str
     cap: int
     steps_per_epoch: float
-    outcomes: dict[str, Outcome]
-    """arrays `(instances,)`, or `(meta-seeds, instances)` for a method of several"""
+    choices: dict[str, list[Outcome]]
+    """at each choice that tuning may have given; arrays `(instances,)`, or `(meta-seeds, instances)` for a method of
+    several"""
+    weights: dict[str, NDArray]
+    """how likely each choice is"""
+    tunings: dict[str, str]
+    """what was tuned; methods that share it share its choices"""
+
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """At what tuning did give."""
+        return {method: choices[0] for method, choices in self.choices.items()}
+
+    def all_steps(self, method: str) -> NDArray:
+        """Restricted steps, choice by choice."""
+        return np.stack([each.steps for each in self.choices[method]])
+
+    def times(self, method: str) -> Runs:
+        """Restricted steps, as `statistics` takes them."""
+        steps = self.all_steps(method)
+        return steps[0] if len(steps) == 1 else Times(steps, self.weights[method], self.tunings[method])
+
+    def over_choices(self, method: str, told: Callable[[Outcome], float]) -> float:
+        """What is told of an outcome, in the mean over what tuning may have given."""
+        return float(np.dot(self.weights[method], [told(each) for each in self.choices[method]]))
 
     def speedup(self, method: str, baseline: str = "SGD") -> Interval:
         """How many times sooner `method` crosses than `baseline`."""
-        return restricted_speedup(self.outcomes[baseline].steps, self.outcomes[method].steps)
+        return restricted_speedup(self.times(baseline), self.times(method))
 
     def mean_epochs(self, method: str) -> float:
         """Restricted mean of fractional epochs to the threshold."""
-        return float(self.outcomes[method].steps.mean() / self.steps_per_epoch)
+        return self.over_choices(method, lambda each: each.steps.mean() / self.steps_per_epoch)
+
+    def failing(self, method: str) -> float:
+        """The share of runs that never cross."""
+        return self.over_choices(method, lambda each: np.mean(~each.crossed))
 
 
 def evaluate(
@@ -55,9 +84,9 @@ def evaluate(
     progress: bool = True,
     merge: bool = False,
 ) -> pd.DataFrame:
-    """Run every method in every cell and return a row for each method, cell, meta-seed and instance.
+    """Run every method in every cell and return a row for each method, cell, meta-seed, choice and instance.
 
-    Rows come in the order of cells, methods, meta-seeds and instances, whatever the number of workers; two runs give
+    Rows come in the order of cells, methods, meta-seeds, choices of tuning and instances, whatever the number of workers; two runs give
     the same bytes. A run that was interrupted goes on from what `store` holds.
 
     Args:
@@ -90,10 +119,11 @@ def evaluate(
     if merge or (store is not None and not isinstance(store, Store)):
         kept.merge(tables, definitions_of(asked, Sources()))
     table = pa.concat_tables(tables).unify_dictionaries()
-    if table.num_rows != len(tables) * len(score_seeds):
+    wrong = [rows for rows in tables if rows.num_rows % len(score_seeds)]
+    if len(tables) < len(asked) or wrong:
         raise RuntimeError(
-            f"{table.num_rows} rows for {len(tables)} runs of {len(score_seeds)} instances: a row is missing or double "
-            f"in {kept.path}; take its last version again."
+            f"{len(tables)} of {len(asked)} runs, {len(wrong)} of them not of {len(score_seeds)} instances: a row is "
+            f"missing or double in {kept.path}; take its last version again."
         )
     return table.to_pandas()
 
@@ -122,8 +152,8 @@ def answer(
             key, code = questions[job].key, questions[job].digest(sources)
             target, *numbers = told(questions[job])
             texts = {"key": key, "code": code, "made": made(job.cell)}
-            found = columns(job, outcome, target, numbers[0] if numbers else {})
-            kept.keep_rows(key, code, table_of(found, len(job.score_seeds), texts))
+            found = columns(job, outcome, target, *numbers)
+            kept.keep_rows(key, code, table_of(found, texts))
             bar.update()
     bar.close()
     tables = (kept.rows(each.key, each.digest(sources)) for each in questions.values())
@@ -146,18 +176,20 @@ def by_cell(table: pd.DataFrame) -> dict[str, CellResult]:
     """The outcomes of each cell, in the table's order."""
     results = {}
     for name, rows in table.groupby("cell", sort=False, observed=True):
-        outcomes = {}
-        for method, runs in rows.groupby("method", sort=False, observed=True):
-            num_seeds = int(runs["meta_seed"].nunique())
-
-            def array(column: str, runs: pd.DataFrame = runs, num_seeds: int = num_seeds) -> NDArray:
-                values = runs[column].to_numpy()
-                return values if runs["meta_seed"].iloc[0] < 0 else values.reshape(num_seeds, -1)
-
-            outcomes[str(method)] = Outcome(array("steps"), array("crossed"), array("finite"))
         first = rows.iloc[0]
-        results[str(name)] = CellResult(str(name), int(first.cap), float(first.steps_per_epoch), outcomes)
+        result = CellResult(str(name), int(first.cap), float(first.steps_per_epoch), {}, {}, {})
+        for method, runs in rows.groupby("method", sort=False, observed=True):
+            at = [each for _, each in runs.groupby("choice")]
+            result.choices[str(method)] = [_outcome(each) for each in at]
+            result.weights[str(method)] = np.array([each["weight"].iloc[0] for each in at])
+            result.tunings[str(method)] = str(runs["tuning"].iloc[0])
+        results[str(name)] = result
     return results
+
+
+def _outcome(runs: pd.DataFrame) -> Outcome:
+    seeds = () if runs["meta_seed"].iloc[0] < 0 else (int(runs["meta_seed"].nunique()),)
+    return Outcome(*(runs[name].to_numpy().reshape(*seeds, -1) for name in ("steps", "crossed", "finite")))
 
 
 def _stages(questions: Sequence[Question], kept: Store, sources: Sources) -> list[list[Question]]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.methods import Learn, Method, Recipe, Tune
-from metalearn_lib.evaluate.threshold import set_target
-from metalearn_lib.inner_loop import InnerLoop
+from metalearn_lib.evaluate.threshold import Target, set_target
+from metalearn_lib.inner_loop import InnerLoop, Instances
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.rates.base import Rate
 from metalearn_lib.rates.constant import Constant
@@ -63,16 +63,23 @@ class Recorded(Recipe):
     def place(self, cell: Cell) -> Cell:
         return self.on or cell
 
-    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
-        rate = replace(self.rate, base_lr=before[0]["lr"])
-        instances = cell.draw(seeds, set_target(cell, seeds).cap)
+    def prepare(
+        self, cell: Cell, seeds: Seeds, target: Target, before: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        assert before is not None
+        instances = cell.draw(seeds, target.cap)
+        choices = [each | {"lrs": self._record(cell, instances, each["lr"])} for each in before["choices"]]
+        return {"choices": choices, "num_gradients": before["num_gradients"]}
+
+    def _record(self, cell: Cell, instances: Instances, base_lr: float) -> Any:
+        rate = replace(self.rate, base_lr=base_lr)
         chosen = InnerLoop(cell.learner, rate).unroll(instances)[1].lr.log()
         typical = instances.num_steps // 4  # the cap is eight times the reference's time
         if self.replays == "constant":
             kept = chosen[:, :typical].mean()
         else:
             kept = chosen.mean(0) if self.replays == "schedule" else chosen
-        return {**before[0], "lrs": kept.exp().tolist()}
+        return kept.exp().tolist()
 
     def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         if self.replays == "constant":

@@ -80,6 +80,11 @@ class Job:
         return _numbers(self.recipe.source, self.cell, self.tune_seeds)
 
     @property
+    def tuning(self) -> str:
+        """The key of what its numbers are prepared by, and nothing for a method that needs no preparation."""
+        return self.numbers.key if self.numbers else ""
+
+    @property
     def rows(self) -> Question:
         first = [each for each in (self.target, self.numbers) if each is not None]
         call = partial(ask_outcome, self.recipe, self.cell, self.score_seeds)
@@ -90,8 +95,11 @@ def _numbers(source: Recipe, cell: Cell, seeds: Seeds) -> Question | None:
     place = source.place(cell)
     if place is None:
         return None
-    before = None if source.needs is None else _numbers(source.needs, cell, seeds)
-    return Question("numbers", partial(ask_numbers, source, place, seeds), first=[before] if before else [])
+    own = source.share(seeds)
+    first = [Question("target", partial(ask_target, place, own))]
+    if source.needs is not None and (before := _numbers(source.needs, cell, seeds)):
+        first.append(before)
+    return Question("numbers", partial(ask_numbers, source, place, own), first=first)
 
 
 def jobs(cells: Sequence[Cell], methods: Meet, score_seeds: Seeds, tune_seeds: Seeds) -> list[Job]:
@@ -120,20 +128,34 @@ def ask_target(cell: Cell, seeds: Seeds) -> dict[str, Any]:
     }
 
 
-def ask_numbers(source: Recipe, place: Cell, seeds: Seeds, *before: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's preparation, given that of the recipe that it needs first."""
+def target_of(facts: dict[str, Any]) -> Target:
+    """The target that `ask_target` told."""
+    tensors = {name: torch.tensor(facts[name]) for name in ("prior_loss", "reference_loss", "threshold")}
+    return Target(**tensors, cap=facts["cap"])
+
+
+def ask_numbers(
+    source: Recipe, place: Cell, seeds: Seeds, facts: dict[str, Any], *before: dict[str, Any]
+) -> dict[str, Any]:
+    """A recipe's preparation, given the target there and the preparation of the recipe that it needs first."""
     with one_thread():
-        return source.prepare(place, seeds, *before)
+        return source.prepare(place, seeds, target_of(facts), *before)
+
+
+UNPREPARED: dict[str, Any] = {"choices": [{"weight": 1.0}]}
 
 
 def ask_outcome(
-    recipe: Recipe, cell: Cell, seeds: Seeds, facts: dict[str, Any], numbers: dict[str, Any] | None = None
-) -> Outcome:
-    """Training on every instance to its threshold."""
-    tensors = {name: torch.tensor(facts[name]) for name in ("prior_loss", "reference_loss", "threshold")}
-    target = Target(**tensors, cap=facts["cap"])
-    loop = recipe.method(numbers or {}, cell, seeds).loop(cell)
-    return steps_to_threshold(loop, _instances(cell, seeds, target.cap), target)
+    recipe: Recipe, cell: Cell, seeds: Seeds, facts: dict[str, Any], numbers: dict[str, Any] = UNPREPARED
+) -> list[Outcome]:
+    """Training on every instance to its threshold, at each choice of the method's numbers."""
+    target = target_of(facts)
+    with one_thread():
+        instances = _instances(cell, seeds, target.cap)
+        return [
+            steps_to_threshold(recipe.method(choice, cell, seeds).loop(cell), instances, target)
+            for choice in numbers["choices"]
+        ]
 
 
 @lru_cache(maxsize=2)
@@ -142,24 +164,32 @@ def _instances(cell: Cell, seeds: Seeds, num_steps: int) -> Instances:
 
 
 def columns(
-    job: Job, outcome: Outcome, target: dict[str, Any], numbers: dict[str, Any]
+    job: Job, outcomes: Sequence[Outcome], target: dict[str, Any], numbers: dict[str, Any] = UNPREPARED
 ) -> Iterator[tuple[str, Any]]:
-    """What a table says of a job's rows, name by name; single values hold for all of them."""
+    """What a table says of a job's rows, name by name, choice by choice; single values hold for all of them."""
+    choices = numbers["choices"]
+
+    def each(values: Sequence[Any]) -> np.ndarray:
+        return np.repeat(np.array(values), len(job.score_seeds))
+
+    def all_of(values: Sequence[Any]) -> np.ndarray:
+        return np.tile(np.array(values), len(choices))
+
+    steps = np.concatenate([outcome.steps for outcome in outcomes])
     yield from {
         "cell": job.cell.name,
         "method": job.name,
         "meta_seed": job.meta_seed,
-        "instance": np.array(list(job.score_seeds)),
-        "steps": outcome.steps,
-        "epochs": outcome.steps / job.cell.steps_per_epoch,
-        "crossed": outcome.crossed,
-        "finite": outcome.finite,
+        "choice": each(range(len(choices))),
+        "instance": all_of(list(job.score_seeds)),
+        "steps": steps,
+        "epochs": steps / job.cell.steps_per_epoch,
+        "crossed": np.concatenate([outcome.crossed for outcome in outcomes]),
+        "finite": np.concatenate([outcome.finite for outcome in outcomes]),
         "cap": target["cap"],
         "steps_per_epoch": job.cell.steps_per_epoch,
-        "threshold": np.array(target["threshold"]),
-        "reference_loss": np.array(target["reference_loss"]),
-        "prior_loss": np.array(target["prior_loss"]),
-        "lr": numbers.get("lr", float("nan")),
-        "number": numbers.get("number", float("nan")),
+        **{name: all_of(target[name]) for name in ("threshold", "reference_loss", "prior_loss")},
+        **{name: each([one.get(name, np.nan) for one in choices]) for name in ("lr", "number", "weight")},
         "tuning_gradients": numbers.get("num_gradients", 0),
+        "tuning": job.tuning,
     }.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,8 @@ import torch
 
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.evaluate.cells import Cell
+from metalearn_lib.evaluate.resampling import draw_winners
+from metalearn_lib.evaluate.threshold import Target
 from metalearn_lib.evaluate.tuning import search
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.rates.base import Rate
@@ -38,13 +40,24 @@ class Recipe(ABC):
         """Where it is prepared, for use in `cell`; None for a recipe that needs no preparation."""
         return None
 
-    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
-        """Its numbers, and `num_gradients`, what they cost; `before` is what `needs` has prepared."""
-        return {}
+    def share(self, seeds: Seeds) -> Seeds:
+        """The seeds that it is prepared on, of those that there are."""
+        return seeds
+
+    def prepare(
+        self, cell: Cell, seeds: Seeds, target: Target, before: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Its numbers: `choices`, of which each has a `weight`, the likeliest first; and `num_gradients`, their cost.
+
+        Args:
+            target: what there is to reach on the instances of `seeds`.
+            before: what `needs` has prepared.
+        """
+        return {"choices": [{"weight": 1.0}], "num_gradients": 0}
 
     @abstractmethod
     def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
-        """The contestant with these numbers, in `cell`, for the instances of `seeds`."""
+        """The contestant with the numbers of one choice, in `cell`, for the instances of `seeds`."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +107,14 @@ class Tune(Recipe):
         on: where; None is the very cell that it will be scored in, on other seeds: an oracle, which no mis-set base
             rate touches.
         base_lr_factor: a factor on the tuned rate, to set it wrong.
+        resampled: whether tuning is a draw, with a choice for every setting that might have won; if not, the winner on
+            these very instances stands for all of them. An oracle is then tuned on half of the instances.
     """
 
     rival: Rival
     on: Cell | None = None
     base_lr_factor: float = 1.0
+    resampled: bool = False
 
     @property
     def source(self) -> Recipe:
@@ -107,11 +123,35 @@ class Tune(Recipe):
     def place(self, cell: Cell) -> Cell:
         return self.on or cell
 
-    def prepare(self, cell: Cell, seeds: Seeds, *before: Mapping[str, Any]) -> dict[str, Any]:
-        best = search(
-            cell, partial(_loop, cell, self.rival), seeds, self.rival.numbers, self.rival.open_ended
+    def share(self, seeds: Seeds) -> Seeds:
+        return replace(seeds, count=-(-len(seeds) // 2)) if self.resampled and self.on is None else seeds
+
+    def prepare(
+        self, cell: Cell, seeds: Seeds, target: Target, before: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        asked = (
+            cell,
+            partial(_loop, cell, self.rival),
+            seeds,
+            target,
+            self.rival.numbers,
+            self.rival.open_ended,
         )
-        return {"lr": best.lr, "number": best.number, "num_gradients": best.num_gradients}
+        if not self.resampled:
+            best = search(*asked)
+            choices = [{"lr": best.lr, "number": best.number, "weight": 1.0}]
+            return {"choices": choices, "num_gradients": best.num_gradients}
+        drawn = draw_winners(*asked)
+
+        def told(decade: float, number: float) -> dict[str, float]:
+            return {"lr": 10**decade, "number": number}
+
+        return {
+            "choices": [told(*each) | {"weight": weight} for each, weight in drawn.weights.items()],
+            "cautious": told(*drawn.cautious),
+            "tried": [told(*each) | {"steps": steps.tolist()} for each, steps in drawn.steps.items()],
+            "num_gradients": drawn.num_gradients,
+        }
 
     def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         factor = 1.0 if self.on is None else cell.base_lr_factor
@@ -152,3 +192,16 @@ class Learn(Recipe):
     def untrained(self) -> Learn:
         """The same with meta-parameters that say nothing: its base rate."""
         return replace(self, rate=replace(self.rate, theta=torch.zeros_like(self.rate.theta)))
+
+
+def as_draw(recipes: Recipe | Sequence[Recipe]) -> Recipe | Sequence[Recipe]:
+    """The same, tuned as a draw; see `Tune`."""
+    if not isinstance(recipes, Recipe):
+        return [each for one in recipes if isinstance(each := as_draw(one), Recipe)]
+    if isinstance(recipes, Tune):
+        return replace(recipes, resampled=True)
+    return (
+        replace(recipes, base=replace(recipes.base, resampled=True))
+        if isinstance(recipes, Learn)
+        else recipes
+    )

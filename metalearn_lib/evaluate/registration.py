@@ -20,7 +20,7 @@ from metalearn_lib.evaluate.cells import Cell, home_cell
 from metalearn_lib.evaluate.contest import by_cell
 from metalearn_lib.evaluate.contestants import LEARNED, contestant, rival
 from metalearn_lib.evaluate.jobs import Methods
-from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
+from metalearn_lib.evaluate.methods import Learn, Recipe, Tune, as_draw
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.shifts import make_shift
@@ -30,6 +30,7 @@ from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.types import Seeds
 
 PREREGISTRATION = Path(__file__).with_name("preregistration.toml")
+AMENDMENT = Path(__file__).with_name("amendment.toml")
 
 MAP = "map"
 """The group of cells that only show the head-room."""
@@ -57,6 +58,20 @@ class Hypothesis(NamedTuple):
     """the head-room that must be captured besides"""
 
 
+class Amendment(NamedTuple):
+    """What is done otherwise than registered; written, and hashed, before the contest was held again."""
+
+    changed: list[str]
+    why: str
+    tuning: int
+    """instances that tune"""
+    methods: list[str]
+    """who meets besides, where all meet"""
+    expected: dict[str, str]
+    """by hypothesis"""
+    sha256: str
+
+
 class Registration(NamedTuple):
     """The whole of a registration."""
 
@@ -76,6 +91,24 @@ class Registration(NamedTuple):
     sha256: str
     whole: bool = True
     """false for a part of it, from which no verdict may be drawn"""
+    amendment: Amendment | None = None
+    """with one, what is tuned is a draw; see `Tune`"""
+
+    def amend(self, path: str | os.PathLike[str] = AMENDMENT) -> Registration:
+        """What is held by an amendment to it."""
+        content = Path(path).read_bytes()
+        amendment = Amendment(**tomllib.loads(content.decode()), sha256=hashlib.sha256(content).hexdigest())
+        return self._replace(
+            methods=[*self.methods, *amendment.methods],
+            tune_seeds=replace(self.tune_seeds, count=amendment.tuning),
+            amendment=amendment,
+        )
+
+    def as_tuned(self, recipes: Recipe | Sequence[Recipe]) -> Recipe | Sequence[Recipe]:
+        """Contestants, of an amended registration tuned as a draw; of several meta-seeds those that meet."""
+        if not isinstance(recipes, Recipe):
+            recipes = recipes[: self.meta_seeds]
+        return recipes if self.amendment is None else as_draw(recipes)
 
     def part(
         self,
@@ -229,17 +262,19 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
 
     def named(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
         label, recipes = contestant(name)
-        return label, recipes if isinstance(recipes, Recipe) else recipes[: registration.meta_seeds]
+        return label, registration.as_tuned(recipes)
 
     everyone = {name: named(name) for name in registration.methods}
     labels = {name: label for name, (label, _) in everyone.items()} | {
         PLACEBO: "untrained meta-optimizer",
         LEFT_OUT: "meta-optimizer, family left out",
     }
-    untrained = Learn(
-        Gradient(),
-        LearnedRate(1.0, MetaOptimizer().init_theta(torch.Generator().manual_seed(0))),
-        Tune(rival(Gradient), home_cell()),
+    untrained = registration.as_tuned(
+        Learn(
+            Gradient(),
+            LearnedRate(1.0, MetaOptimizer().init_theta(torch.Generator().manual_seed(0))),
+            Tune(rival(Gradient), home_cell()),
+        )
     )
     left_out = {shift: named(f"meta:sgd_without_{shift}")[1] for shift in GEOMETRIC}
 
@@ -280,7 +315,9 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
                 f"cell {name!r}: no method crosses on nine in ten instances, so nobody reaches the threshold."
             )
         placebo = result.outcomes.get(labels[PLACEBO])
-        if placebo is not None and not np.array_equal(placebo.steps, result.outcomes[sgd].steps):
+        if placebo is not None and not np.array_equal(
+            result.all_steps(labels[PLACEBO]), result.all_steps(sgd)
+        ):
             raise TrapSprung(f"cell {name!r}: the untrained meta-optimizer is not SGD, bit for bit.")
     if not registration.whole:
         return

@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "cell": (_TEXT, "name of the cell"),
     "method": (_TEXT, "name of the method"),
     "meta_seed": (pa.int16(), "number of the meta-seed, -1 for a method that has none"),
+    "choice": (pa.int16(), "number of the choice, of those that tuning may have given; 0 is its winner"),
     "instance": (pa.int32(), "index of the scoring seed"),
     "steps": (pa.float32(), "gradient evaluations to the threshold, the cap where it was not crossed"),
     "epochs": (pa.float32(), "the same, in passes over the learner's training points"),
@@ -36,7 +37,9 @@ COLUMNS: dict[str, tuple[pa.DataType, str]] = {
     "prior_loss": (pa.float32(), "held-out loss of the class-marginal predictor, nats"),
     "lr": (pa.float64(), "tuned rate, nan for a method without one"),
     "number": (pa.float64(), "the rule's further number, nan for a method without one"),
+    "weight": (pa.float64(), "how likely tuning is to give this choice; of the choices they sum to 1"),
     "tuning_gradients": (pa.int64(), "minibatch gradients that tuning cost, for all cells that share it"),
+    "tuning": (_TEXT, "what was tuned, and where; rows that share it share its choices"),
     "key": (_TEXT, "fingerprint of the question: cell, method, seeds, and what it was prepared from"),
     "code": (_TEXT, "digest of the code that the answer depends on"),
     "made": (
@@ -234,9 +237,10 @@ def results_folder() -> Path | None:
     return next((folder for folder in found if (folder / "contest.parquet").exists()), None)
 
 
-def table_of(columns: Iterator[tuple[str, Any]], count: int, texts: Mapping[str, str]) -> pa.Table:
+def table_of(columns: Iterator[tuple[str, Any]], texts: Mapping[str, str]) -> pa.Table:
     """Rows from columns and from what is the same for all of them, with their digest."""
     values: dict[str, Any] = {**dict(columns), **texts, "digest": ""}
+    count = len(values["steps"])
 
     def array(name: str, kind: pa.DataType) -> pa.Array:
         value = values[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
     """false where the loss stopped being a number; such a run is censored at the cap, never dropped"""
     num_gradients: int = 0
     """minibatch gradients that were computed"""
+    gave_up: bool = False
+    """whether it was broken off, so that what has not crossed counts as censored"""
 
     @property
     def num_failed(self) -> int:
@@ -114,7 +116,10 @@ def held_out_curve(loop: InnerLoop, instances: Instances, cadence: int = 1) -> T
 
 @one_thread()
 def steps_to_threshold(
-    loop: InnerLoop, instances: Instances, target: Target, give_up: float = math.inf
+    loop: InnerLoop,
+    instances: Instances,
+    target: Target,
+    give_up: Callable[[Tensor], bool] | None = None,
 ) -> Outcome:
     """Train every instance until its held-out loss is below the threshold at two evaluations in a row.
 
@@ -122,8 +127,8 @@ def steps_to_threshold(
     is put aside, so that the rest train faster; the answers do not depend on it.
 
     Args:
-        give_up: stop as soon as the mean log of restricted steps is bound to exceed this; what has not crossed by then
-            counts as censored. Only tuning uses it, to drop a rate that can no longer be the best.
+        give_up: asked after every step with the least that the restricted steps can still become `(instances,)`;
+            training stops when it says so. Only tuning uses it, to drop a rate that can no longer be the best.
     """
     num_tasks = len(instances.params)
     steps = torch.full((num_tasks,), float(target.cap))
@@ -131,12 +136,12 @@ def steps_to_threshold(
     start = loop.init(instances.params)
     num_gradients = 0
 
-    def bound(running: Tensor, step: int) -> float:
-        """The least that the mean log steps can still become."""
+    def least(running: Tensor, step: int) -> Tensor:
+        """What the steps can still become."""
         least = steps.clone()
         least[running[~crossed[running] & finite[running]]] = step + 1
         least[int(running[-1]) + 1 :] = 1
-        return float(least.log().mean())
+        return least
 
     for running in torch.arange(num_tasks).split(CHUNK):
         state, test = take((start, instances.test), running)
@@ -150,8 +155,8 @@ def steps_to_threshold(
             steps[running[crossing]], crossed[running[crossing]] = float(step), True
             finite[running[broken]] = False
             below_before = below
-            if bound(running, step) > give_up:
-                return Outcome(steps.numpy(), crossed.numpy(), finite.numpy(), num_gradients)
+            if give_up is not None and give_up(least(running, step)):
+                return Outcome(steps.numpy(), crossed.numpy(), finite.numpy(), num_gradients, gave_up=True)
             if (crossing | broken).any():
                 left = (~(crossing | broken)).nonzero().squeeze(1)
                 if not len(left):

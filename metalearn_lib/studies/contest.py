@@ -8,11 +8,13 @@ from functools import cached_property
 
 import pandas as pd
 
+from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import home_cell
 from metalearn_lib.evaluate.contest import CellResult, by_cell
-from metalearn_lib.evaluate.contestants import contestant, rival
-from metalearn_lib.evaluate.methods import Recipe, Tune
+from metalearn_lib.evaluate.contestants import LEARNED, contestant, rival
+from metalearn_lib.evaluate.methods import Method, Recipe, Tune
 from metalearn_lib.evaluate.registration import (
     ALL_MEET,
     Registration,
@@ -20,6 +22,7 @@ from metalearn_lib.evaluate.registration import (
     contestants,
     read_registration,
 )
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.studies.base import Study
 
 LEFT = {"a twentieth left": 0.05, "a quarter left": 0.25}
@@ -31,6 +34,10 @@ PER_DIRECTION = {
     "one for all, on Adam": ("meta-adam:all_multi", "adam"),
 }
 """Learned rates on other directions, each with the rule that it is held against."""
+AT_RATES = {"meta": "sgd", "meta-adam": "adam"}
+"""Learned rates whose sensitivity to their base rate is shown, each with the rule that it builds on."""
+DECADES_OF = {"sgd": (-8, 9), "adam": (-18, -3)}
+"""The grid of rates there, in eighths of a decade."""
 DECADES = (0, -0.5, 0.5, -1, 1, -1.5, -2, -2.5, -3)
 """Rates that are tried on B, in this order, as decades from the one tuned on A."""
 TRIED_IN = ("translate 2", "scale 4", "anisotropy 16")
@@ -93,7 +100,7 @@ class Contest:
         """And Adam re-tuned on B in the cells of the whole in which the contest does not have it."""
         if not self.registration.whole:
             return self
-        table = rulers(read_registration().held()).table(workers)
+        table = rulers(self.registration).table(workers)
         return replace(self, table=pd.concat([self.table, table]))
 
 
@@ -116,8 +123,9 @@ def beside(registration: Registration, names: Iterable[str]) -> Registration:
 
 
 def contest(registration: Registration) -> Study:
-    """Everyone who is registered, in every registered cell that has a threshold."""
-    return _study("contest", registration, registration)
+    """Everyone who is registered, in every registered cell that has a threshold; held again where it is amended."""
+    name = "contest" if registration.amendment is None else "amended"
+    return _study(name, registration, registration)
 
 
 def others(registration: Registration) -> Study:
@@ -147,11 +155,31 @@ def hold(
 
 
 def rulers(registration: Registration) -> Study:
-    """Adam re-tuned on B in the cells in which the contest does not have it."""
+    """Adam re-tuned on B in the cells in which the contest does not have it; by an amendment further rulers, too."""
     cells = tuple(cell for cell in registration.scored if cell.name not in ALL_MEET)
-    return Study(
-        "rulers", cells, dict([contestant("adam@B")]), registration.score_seeds, registration.tune_seeds
-    )
+    amendment = registration.amendment
+    names = ["adam@B", *(() if amendment is None else amendment.methods)]
+    methods = _of_meta_seeds(registration, [name for name in names if name.endswith("@B")])
+    table = "rulers" if amendment is None else "amended_rulers"
+    return Study(table, cells, methods, registration.score_seeds, registration.tune_seeds)
+
+
+def sensitivity(registration: Registration) -> Study:
+    """SGD, Adam and the deployed learned rates on them at every rate of a grid, in the cells in which all meet.
+
+    A method is called by its name and the decade of its rate: "SGD at -0.5".
+    """
+    places = tuple(registration.cells[name] for name in ALL_MEET if name in registration.cells)
+    methods: dict[str, Recipe] = {}
+    for name, rule in AT_RATES.items():
+        kind = DIRECTIONS[rule]
+        theta, card = load_theta(LEARNED[name][2])
+        for eighths in range(*DECADES_OF[rule]):
+            decade = eighths / 8
+            learned = rule_of(card["config"] | {"direction": rule}, theta, 10**decade)
+            methods[f"{kind.label} at {decade:g}"] = Method(kind(), Constant(10**decade))
+            methods[f"{LEARNED[name][0]} at {decade:g}"] = Method(*learned)
+    return Study("sensitivity", places, methods, registration.score_seeds, registration.tune_seeds)
 
 
 def deltas(registration: Registration, cells: Sequence[str]) -> Study:
@@ -182,11 +210,7 @@ def trials(registration: Registration, cells: Sequence[str]) -> Study:
 
 
 def _of_meta_seeds(registration: Registration, names: Sequence[str]) -> dict[str, Recipe | Sequence[Recipe]]:
-    known = dict(contestant(name) for name in names)
-    return {
-        label: each if isinstance(each, Recipe) else each[: registration.meta_seeds]
-        for label, each in known.items()
-    }
+    return {label: registration.as_tuned(each) for label, each in map(contestant, names)}
 
 
 def kept() -> list[Study]:
@@ -194,6 +218,9 @@ def kept() -> list[Study]:
     whole = read_registration()
     held = whole.held()
     return [
+        contest(held.amend()),
+        rulers(held.amend()),
+        sensitivity(held),
         contest(held),
         others(whole),
         rulers(held),

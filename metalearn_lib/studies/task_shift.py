@@ -14,7 +14,7 @@ from metalearn_lib.evaluate import ORACLE
 from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard_cells
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
-from metalearn_lib.evaluate.methods import Learn, Recipe, Tune
+from metalearn_lib.evaluate.methods import Learn, Recipe, Tune, as_draw
 from metalearn_lib.statistics import describe, headroom_interval, verdict
 from metalearn_lib.studies.base import Study
 from metalearn_lib.types import Seeds
@@ -29,8 +29,8 @@ RIVALS = {"Adam": "adam", META: "meta", ORACLE: "oracle", ON_ADAM: "on_adam"}
 
 
 def tuned(name: str) -> Tune:
-    """A rival tuned on task A."""
-    recipe = contestant(name)[1]
+    """A rival as it is tuned, as a draw."""
+    recipe = as_draw(contestant(name)[1])
     assert isinstance(recipe, Tune)
     return recipe
 
@@ -42,7 +42,7 @@ def rule(file: str, name: str) -> Learn:
 
 
 def task_shift(
-    task_b: Cell, num_instances: int = 128, num_tuning: int = 32, base_lr_factor: float = 1.0
+    task_b: Cell, num_instances: int = 128, num_tuning: int = 512, base_lr_factor: float = 1.0
 ) -> Study:
     """Everyone in task A, its standard shifts and task B.
 
@@ -61,7 +61,7 @@ def task_shift(
         },
         ON_ADAM: on_adam,
         **{ON_ADAM + told: replace(on_adam, base_lr_factor=factor) for told, factor in WRONG.items()},
-        ORACLE: dict([contestant("sgd@B")])[ORACLE],  # type: ignore[dict-item]
+        ORACLE: tuned("sgd@B"),
     }
     cells = {cell.name: cell for cell in [*standard_cells(), task_b]}
     return Study(
@@ -69,7 +69,7 @@ def task_shift(
     )
 
 
-def wrong_rates(num_instances: int = 128, num_tuning: int = 32, base_lr_factor: float = 1.0) -> Study:
+def wrong_rates(num_instances: int = 128, num_tuning: int = 512, base_lr_factor: float = 1.0) -> Study:
     """SGD and Adam on task A at base rates that are set wrong; the page's numbers call them by these names."""
     rates = {"home": replace(tuned("sgd"), base_lr_factor=base_lr_factor), "adam": tuned("adam")}
     methods = {
