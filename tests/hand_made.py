@@ -26,7 +26,14 @@ def rows(steps: dict[str, dict[str, list]], lr: dict[tuple[str, str], float] | N
                 parts.append(
                     pd.DataFrame(facts | {"instance": range(len(run)), "steps": run, "crossed": run < CAP})
                 )
-    known = {"cap": CAP, "steps_per_epoch": 4.0, "tuning_gradients": 1000}
+    known = {
+        "cap": CAP,
+        "steps_per_epoch": 4.0,
+        "tuning_gradients": 1000,
+        "choice": 0,
+        "weight": 1.0,
+        "tuning": "",
+    }
     losses = {"threshold": 1.0, "prior_loss": 2.0, "reference_loss": 0.5}
     return pd.concat(parts, ignore_index=True).assign(**known, **losses)
 

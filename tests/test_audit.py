@@ -171,11 +171,12 @@ def test_near_divergence_a_last_bit_is_rounding_and_a_number_that_none_gives_is_
 def test_two_rates_that_are_level_are_told_apart_by_nothing():
     (job,) = [job for job in STUDY.jobs if job.name == "SGD"]
     question = job.numbers
-    found = question.call()
+    told = [question.first[0].call()]
+    (found,) = question.call(*told)["choices"]
     same = {name: found[name] for name in ("lr", "number")}
-    assert audit_numbers(question, same, []).verdict == "same"
-    assert audit_numbers(question, same | {"lr": found["lr"] * 1.0001}, []).verdict == "rounding"
-    assert audit_numbers(question, same | {"lr": found["lr"] / 100}, []).verdict == "changed"
+    assert audit_numbers(question, same, told).verdict == "same"
+    assert audit_numbers(question, same | {"lr": found["lr"] * 1.0001}, told).verdict == "rounding"
+    assert audit_numbers(question, same | {"lr": found["lr"] / 100}, told).verdict == "changed"
 
 
 def test_the_command_says_what_it_found_and_adopts_only_what_has_not_changed(kept, capsys):

@@ -33,7 +33,7 @@ def test_the_command_prints_a_line_for_each_rival_and_writes_every_run_and_a_fig
     assert list(dict.fromkeys(table["method"])) == methods
     assert all(f"\n{method} " in printed for method in methods)
     assert set(table["cell"]) == {"scale 2"}
-    counts = table.groupby(["method", "meta_seed"], observed=True).size()
+    counts = table.groupby(["method", "meta_seed", "choice"], observed=True).size()
     assert set(counts) == {2}
     assert "<svg" in out.with_suffix(".svg").read_text()
 

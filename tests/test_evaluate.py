@@ -108,13 +108,14 @@ def test_a_grid_may_end_at_the_best_rate_of_a_number_that_loses_and_of_none_that
         return InnerLoop(CELL.learner, Constant(lr * number), Gradient())
 
     seeds = Seeds("tune", 4)
-    alone, beside = (search(CELL, scaled, seeds, numbers) for numbers in ((1.0,), (1e-3, 1.0)))
+    target = set_target(CELL, seeds)
+    alone, beside = (search(CELL, scaled, seeds, target, numbers) for numbers in ((1.0,), (1e-3, 1.0)))
     assert beside[:3] == alone[:3]
     assert beside.num_gradients > alone.num_gradients
     with pytest.raises(
         RuntimeError, match=r"Constant\(lr=0.1\) lies at an end of the tuning grid.* on these 4"
     ):
-        search(CELL, scaled, seeds, (1e-3,))
+        search(CELL, scaled, seeds, target, (1e-3,))
 
 
 def test_tuning_refuses_the_instances_that_score_and_scoring_those_that_tuned():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metalearn_lib.directions.gradient import Gradient
-from metalearn_lib.evaluate import Cell, Recipe, Tune, by_cell, evaluate
+from metalearn_lib.evaluate import Cell, Recipe, Tune, by_cell, evaluate, set_target
 from metalearn_lib.evaluate.contestants import rival
 from metalearn_lib.evaluate.feedback import LINKS, chain, fit_surrogate, watch
 from metalearn_lib.meta_optimizer import MetaOptimizer
@@ -33,7 +33,8 @@ def test_every_link_of_an_untrained_rates_chain_is_sgd():
 def played(link: Sequence[Recipe]) -> Schedule:
     """What a link's only meta-seed plays on the scored instances, at a base rate of 0.5."""
     (recorded,) = link
-    numbers = recorded.prepare(CELL, TUNE, {"lr": 0.5})
+    before = {"choices": [{"lr": 0.5, "weight": 1.0}], "num_gradients": 0}
+    (numbers,) = recorded.prepare(CELL, TUNE, set_target(CELL, TUNE), before)["choices"]
     rate = recorded.method(numbers, CELL, SCORE).rate
     assert isinstance(rate, Schedule)
     return rate

@@ -128,6 +128,27 @@ def test_a_part_is_smaller_and_draws_no_verdict_and_the_whole_is_what_is_held():
         REGISTRATION.part(["mars"], 8, 4, 2)
 
 
+def test_an_amendment_changes_the_tuning_and_who_meets_and_nothing_that_was_registered():
+    amended = REGISTRATION.amend()
+    assert amended.amendment is not None
+    assert len(amended.tune_seeds) == amended.amendment.tuning == 512
+    assert amended.methods == [*REGISTRATION.methods, *amended.amendment.methods]
+    assert set(amended.amendment.expected) == {each.name for each in REGISTRATION.hypotheses} | {"real"}
+    same = {"methods": REGISTRATION.methods, "tune_seeds": REGISTRATION.tune_seeds, "amendment": None}
+    assert amended._replace(**same) == REGISTRATION
+
+
+def test_whoever_is_tuned_is_a_draw_in_an_amended_contest_and_in_no_other():
+    def tuned(registration):
+        found = contestants(registration)[0](registration.cells["task A"])
+        recipes = [each for one in found.values() for each in (one if isinstance(one, list) else [one])]
+        return {each.source.resampled for each in recipes if isinstance(each.source, Tune)}
+
+    part = REGISTRATION.part(["task A"], 4, 8, 2)
+    assert tuned(part) == {False}
+    assert tuned(part.amend()) == {True}
+
+
 def contest(speedups):
     """Results in every registered cell, with a speed-up over SGD for each registered name and a little noise."""
     random = np.random.default_rng(0)
@@ -177,7 +198,8 @@ def as_table(results):
                 )
     facts = {"crossed": True, "finite": True, "cap": 1000, "steps_per_epoch": 8.0}
     losses = {"threshold": 1.0, "prior_loss": 2.0, "reference_loss": 0.5}
-    return pd.concat(rows, ignore_index=True).assign(**facts, **losses)
+    tuning = {"choice": 0, "weight": 1.0, "tuning": ""}
+    return pd.concat(rows, ignore_index=True).assign(**facts, **losses, **tuning)
 
 
 def placed(results, method, times_of):

@@ -15,7 +15,6 @@ from metalearn_lib.studies.shared import (
     over,
     regret,
     speedups,
-    times,
     tuned_rate,
 )
 from metalearn_lib.tasks.moons import Moons
@@ -30,11 +29,6 @@ def cell(name: str, **steps) -> CellResult:
 
 HOME = cell("home", SGD=[40, 40], meta=[[10, 20], [20, 40]])
 AWAY = cell("away", SGD=[90, 10], meta=[[100, 10], [100, 10]])
-
-
-def test_times_over_cells_are_the_square_root_of_the_product_of_two():
-    np.testing.assert_allclose(times([HOME, AWAY], "SGD"), [60, 20])
-    np.testing.assert_allclose(times([HOME], "meta"), HOME.outcomes["meta"].steps)
 
 
 def test_over_one_cell_is_its_speedup_and_turned_round_its_inverse():

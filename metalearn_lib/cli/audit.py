@@ -43,7 +43,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from metalearn_lib.evaluate import StoreError
     from metalearn_lib.evaluate.audit import adopt, audit
     from metalearn_lib.evaluate.contest import pool
+    from metalearn_lib.evaluate.preparations import Preparations
     from metalearn_lib.evaluate.store import Table, write
+    from metalearn_lib.sources import Sources
     from metalearn_lib.studies.tables import find_tables
 
     seed = randbelow(2**31) if arguments.seed is None else arguments.seed
@@ -53,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         found = find_tables(arguments.tables)
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
-    faults = []
+    faults, sources = [], Sources()
     with pool(arguments.workers, len(found) * arguments.rows) as results:
         for study, path in found:
             try:
@@ -65,6 +67,8 @@ def _run(arguments: argparse.Namespace) -> int:
             changed = any(each.verdict == "changed" for each in result.findings)
             if result.stale and arguments.adopt and not changed:
                 write(path, adopt(jobs, kept))
+                numbers = {each.key: each.digest(sources) for job in jobs if (each := job.numbers)}
+                Preparations(path.parent).stamp(numbers)
                 print(f"  adopted: {len(result.stale)} of {len(jobs)} runs are stamped with the present code")
             if changed or result.missing or (result.stale and not arguments.adopt):
                 faults.append(study.name)

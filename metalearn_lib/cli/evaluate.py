@@ -47,7 +47,13 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--instances", type=int, default=128, metavar="N", help="scored instances (default: 128)"
     )
-    parser.add_argument("--tuning", type=int, default=32, metavar="N", help="tuning instances (default: 32)")
+    parser.add_argument(
+        "--tuning",
+        type=int,
+        default=512,
+        metavar="N",
+        help="tuning instances, of which @B takes half (default: 512)",
+    )
     parser.add_argument("--delta", type=float, default=0.1, help="the part of the loss left at the threshold")
     parser.add_argument("--out", metavar="FILE", help="the table (default: evaluate-CELL.parquet)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
@@ -60,6 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate, family_cell, shifted_cell
     from metalearn_lib.evaluate.contestants import contestant
+    from metalearn_lib.evaluate.methods import as_draw
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
@@ -76,7 +83,8 @@ def _run(arguments: argparse.Namespace) -> int:
             severity = shift.identity if arguments.severity is None else arguments.severity
             cell = shifted_cell(arguments.shift or "scale", severity, arguments.family)
         cell = replace(cell, delta=arguments.delta)
-        methods = dict(contestant(name) for name in dict.fromkeys(["sgd", *arguments.rivals.split(",")]))
+        names = dict.fromkeys(["sgd", *arguments.rivals.split(",")])
+        methods = {label: as_draw(recipes) for label, recipes in map(contestant, names)}
         out = Path(arguments.out or f"evaluate-{cell.name.replace(' ', '-')}.parquet")
         seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
         table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)
@@ -120,28 +128,23 @@ def _everything() -> str:
 
 
 def _hold(arguments: argparse.Namespace) -> int:
-    from metalearn_lib.evaluate import Store, StoreError, by_cell, evaluate
-    from metalearn_lib.evaluate.registration import (
-        TrapSprung,
-        check_traps,
-        contestants,
-        read_registration,
-    )
-    from metalearn_lib.evaluate.store import answers_folder
+    from metalearn_lib.evaluate import StoreError, by_cell, evaluate
+    from metalearn_lib.evaluate.registration import TrapSprung, check_traps, contestants, read_registration
     from metalearn_lib.evaluate.verdicts import judge
     from metalearn_lib.studies.tables import find_tables
 
+    registered = read_registration().held()
+    judged = {"contest": registered, "amended": registered.amend()}
     try:
-        found = find_tables(arguments.registered or ["contest"])
+        found = find_tables(arguments.registered or list(judged))
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
     for study, path in found:
         try:
-            store = Store(path, answers_folder())
             asked = study.cells, study.methods, study.score_seeds, study.tune_seeds
-            table = evaluate(*asked, store=store, workers=arguments.workers, merge=True)
-            if study.name == "contest":
-                registration = read_registration().held()
+            table = evaluate(*asked, store=study.store(), workers=arguments.workers, merge=True)
+            if study.name in judged:
+                registration = judged[study.name]
                 labels = contestants(registration)[1]
                 check_traps(registration, table, labels)
                 verdicts = judge(registration, by_cell(table), labels)
@@ -160,7 +163,7 @@ def _report(result: CellResult) -> str:
         f"{'method':<36} {'times as fast as SGD':>24}  {'epochs':>7}  {'failed':>11}",
     ]
     for name, outcome in result.outcomes.items():
-        failed = f"{outcome.num_failed} of {outcome.steps.size}"
+        failed = f"{result.num_failed(name)} of {outcome.steps.size}"
         lines.append(
             f"{name:<36} {result.speedup(name)!s:>24}  {result.mean_epochs(name):>7.2f}  {failed:>11}"
         )

@@ -22,6 +22,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _run(arguments: argparse.Namespace) -> int:
     import shutil
 
+    from metalearn_lib.evaluate.preparations import Preparations
     from metalearn_lib.evaluate.store import Table, answers_folder, write
     from metalearn_lib.studies.tables import find_tables
 
@@ -39,4 +40,6 @@ def _run(arguments: argparse.Namespace) -> int:
         if left:
             write(path, kept.without({part.key for part in left}))
         print(f"{study.name}: dropped {len(left)} of {len(kept.parts)} runs")
+    tuned = {job.tuning for study, _ in find_tables() for job in study.jobs}
+    print(f"dropped {Preparations(found[0][1].parent).keep(tuned)} preparations")
     return 0

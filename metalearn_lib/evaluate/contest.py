@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,37 +30,43 @@ from metalearn_lib.statistics.tunings import Runs
 from metalearn_lib.types import Seeds
 
 
+class Choices(NamedTuple):
+    """A method at each choice that its tuning may have given, the winner first."""
+
+    outcomes: list[Outcome]
+    weights: NDArray
+    """how likely each choice is"""
+    tuning: str
+    """what was tuned; methods that share it share its choices"""
+
+
 class CellResult(NamedTuple):
     """One cell's outcomes, method by method, on the same instances."""
 
     name: str
     cap: int
     steps_per_epoch: float
-    choices: dict[str, list[Outcome]]
-    """at each choice that tuning may have given; arrays `(instances,)`, or `(meta-seeds, instances)` for a method of
-    several"""
-    weights: dict[str, NDArray]
-    """how likely each choice is"""
-    tunings: dict[str, str]
-    """what was tuned; methods that share it share its choices"""
+    outcomes: dict[str, Outcome]
+    """arrays `(instances,)`, or `(meta-seeds, instances)` for a method of several; of one that was tuned, at the winner
+    """
+    drawn: Mapping[str, Choices] = MappingProxyType({})
+    """of those whose tuning may have given something else"""
 
-    @property
-    def outcomes(self) -> dict[str, Outcome]:
-        """At what tuning did give."""
-        return {method: choices[0] for method, choices in self.choices.items()}
-
-    def all_steps(self, method: str) -> NDArray:
-        """Restricted steps, choice by choice."""
-        return np.stack([each.steps for each in self.choices[method]])
+    def choices(self, method: str) -> list[Outcome]:
+        """At everything that tuning may have given, the winner first."""
+        return self.drawn[method].outcomes if method in self.drawn else [self.outcomes[method]]
 
     def times(self, method: str) -> Runs:
         """Restricted steps, as `statistics` takes them."""
-        steps = self.all_steps(method)
-        return steps[0] if len(steps) == 1 else Times(steps, self.weights[method], self.tunings[method])
+        if method not in self.drawn:
+            return self.outcomes[method].steps
+        steps = np.stack([each.steps for each in self.choices(method)])
+        return Times(steps, self.drawn[method].weights, self.drawn[method].tuning)
 
     def over_choices(self, method: str, told: Callable[[Outcome], float]) -> float:
         """What is told of an outcome, in the mean over what tuning may have given."""
-        return float(np.dot(self.weights[method], [told(each) for each in self.choices[method]]))
+        weights = self.drawn[method].weights if method in self.drawn else [1.0]
+        return float(np.dot(weights, [told(each) for each in self.choices(method)]))
 
     def speedup(self, method: str, baseline: str = "SGD") -> Interval:
         """How many times sooner `method` crosses than `baseline`."""
@@ -71,7 +78,11 @@ class CellResult(NamedTuple):
 
     def failing(self, method: str) -> float:
         """The share of runs that never cross."""
-        return self.over_choices(method, lambda each: np.mean(~each.crossed))
+        return self.over_choices(method, lambda each: 1 - each.crossed.mean())
+
+    def num_failed(self, method: str) -> int:
+        """How many runs never cross, to the next whole number."""
+        return round(self.over_choices(method, lambda each: each.num_failed))
 
 
 def evaluate(
@@ -86,8 +97,8 @@ def evaluate(
 ) -> pd.DataFrame:
     """Run every method in every cell and return a row for each method, cell, meta-seed, choice and instance.
 
-    Rows come in the order of cells, methods, meta-seeds, choices of tuning and instances, whatever the number of workers; two runs give
-    the same bytes. A run that was interrupted goes on from what `store` holds.
+    Rows come in the order of cells, methods, meta-seeds, choices of tuning and instances, whatever the number of
+    workers; two runs give the same bytes. A run that was interrupted goes on from what `store` holds.
 
     Args:
         cells: with names of their own.
@@ -117,7 +128,9 @@ def evaluate(
     asked = jobs(cells, methods, score_seeds, tune_seeds)
     tables = answer(asked, kept, workers, progress)
     if merge or (store is not None and not isinstance(store, Store)):
-        kept.merge(tables, definitions_of(asked, Sources()))
+        sources = Sources()
+        prepared = {each.key: each.digest(sources) for job in asked if (each := job.numbers)}
+        kept.merge(tables, definitions_of(asked, sources), prepared.items())
     table = pa.concat_tables(tables).unify_dictionaries()
     wrong = [rows for rows in tables if rows.num_rows % len(score_seeds)]
     if len(tables) < len(asked) or wrong:
@@ -177,19 +190,25 @@ def by_cell(table: pd.DataFrame) -> dict[str, CellResult]:
     results = {}
     for name, rows in table.groupby("cell", sort=False, observed=True):
         first = rows.iloc[0]
-        result = CellResult(str(name), int(first.cap), float(first.steps_per_epoch), {}, {}, {})
+        outcomes, drawn = {}, {}
         for method, runs in rows.groupby("method", sort=False, observed=True):
             at = [each for _, each in runs.groupby("choice")]
-            result.choices[str(method)] = [_outcome(each) for each in at]
-            result.weights[str(method)] = np.array([each["weight"].iloc[0] for each in at])
-            result.tunings[str(method)] = str(runs["tuning"].iloc[0])
-        results[str(name)] = result
+            outcomes[str(method)] = _outcome(at[0])
+            if len(at) > 1:
+                weights = np.array([each["weight"].iloc[0] for each in at])
+                drawn[str(method)] = Choices([_outcome(each) for each in at], weights, runs["tuning"].iloc[0])
+        results[str(name)] = CellResult(
+            str(name), int(first.cap), float(first.steps_per_epoch), outcomes, drawn
+        )
     return results
 
 
 def _outcome(runs: pd.DataFrame) -> Outcome:
     seeds = () if runs["meta_seed"].iloc[0] < 0 else (int(runs["meta_seed"].nunique()),)
-    return Outcome(*(runs[name].to_numpy().reshape(*seeds, -1) for name in ("steps", "crossed", "finite")))
+    steps, crossed, finite = (
+        runs[name].to_numpy().reshape(*seeds, -1) for name in ("steps", "crossed", "finite")
+    )
+    return Outcome(steps, crossed, finite)
 
 
 def _stages(questions: Sequence[Question], kept: Store, sources: Sources) -> list[list[Question]]:

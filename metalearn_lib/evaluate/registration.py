@@ -314,9 +314,9 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
             raise TrapSprung(
                 f"cell {name!r}: no method crosses on nine in ten instances, so nobody reaches the threshold."
             )
-        placebo = result.outcomes.get(labels[PLACEBO])
-        if placebo is not None and not np.array_equal(
-            result.all_steps(labels[PLACEBO]), result.all_steps(sgd)
+        if labels[PLACEBO] in result.outcomes and not all(
+            np.array_equal(own.steps, other.steps)
+            for own, other in zip(result.choices(labels[PLACEBO]), result.choices(sgd), strict=True)
         ):
             raise TrapSprung(f"cell {name!r}: the untrained meta-optimizer is not SGD, bit for bit.")
     if not registration.whole:

@@ -8,13 +8,16 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metalearn_lib.files import atomic_path, cache_folder
+
+if TYPE_CHECKING:
+    from metalearn_lib.evaluate.preparations import Preparations
 
 _TEXT = pa.dictionary(pa.int16(), pa.string())
 COLUMNS: dict[str, tuple[pa.DataType, str]] = {
@@ -155,14 +158,19 @@ class Store:
     Args:
         path: a table that is kept; it is read, and only `merge` writes it. None is none.
         parts: a folder for new answers; None keeps them in memory.
+        preparations: of kept tables; they are read, and only `merge` writes them.
 
     Raises:
         StoreError: when a kept file cannot be read.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, parts: str | os.PathLike[str] | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        parts: str | os.PathLike[str] | None = None,
+        preparations: Preparations | None = None,
     ):
+        self.preparations = preparations
         self.path = None if path is None else Path(path)
         self.parts = None if parts is None else Path(parts)
         self.kept = None if self.path is None else Table(self.path)
@@ -171,6 +179,8 @@ class Store:
     def facts(self, key: str, code: str) -> dict[str, Any] | None:
         """What was prepared, if it was."""
         name = f"{key}-{code}.json"
+        if self.preparations is not None and (known := self.preparations.facts(key, code)) is not None:
+            return known
         if name not in self._memory and (part := self._part(name)) is not None and part.exists():
             try:
                 self._memory[name] = json.loads(part.read_text(encoding="utf-8"))
@@ -200,12 +210,23 @@ class Store:
         if (part := self._part(name)) is not None:
             write(part, rows)
 
-    def merge(self, tables: Iterable[pa.Table], definitions: Mapping[str, str]) -> None:
+    def merge(
+        self,
+        tables: Iterable[pa.Table],
+        definitions: Mapping[str, str],
+        prepared: Iterable[tuple[str, str]] = (),
+    ) -> None:
         """Write `tables` into the kept table, each in the place of the rows of its key; all others stay.
 
         Args:
             definitions: digests of those that decide the rows.
+            prepared: key and code of what they were prepared with, which is written where it is known.
         """
+        if self.preparations is not None:
+            facts = {key: (code, self.facts(key, code)) for key, code in prepared}
+            self.preparations.merge(
+                {key: (code, each) for key, (code, each) in facts.items() if each is not None}
+            )
         assert self.path is not None
         new = {table["key"][0].as_py(): table for table in tables}
         now = Table(self.path)
@@ -218,11 +239,6 @@ class Store:
 
     def _part(self, name: str) -> Path | None:
         return None if self.parts is None else self.parts / name
-
-
-def cached(path: str | os.PathLike[str] | None) -> Store:
-    """A store that reads a kept table, if there is one, and keeps new answers in the user's own cache."""
-    return Store(path, answers_folder())
 
 
 def answers_folder() -> Path:

@@ -21,6 +21,7 @@ from metalearn_lib.statistics import (
     pool_speedups,
     restricted_speedup,
 )
+from metalearn_lib.statistics.tunings import Runs
 
 LEVEL = 0.025
 
@@ -94,14 +95,12 @@ def _test(
     """The weakest comparison with cells pooled and with cells fixed, and the head-room captured if that is asked."""
     cells = [results[name] for name in registration.in_groups(*hypothesis.groups)]
 
-    def times(name: str) -> list[NDArray]:
-        return [cell.outcomes[labels[name]].steps for cell in cells]
+    def times(name: str) -> list[Runs]:
+        return [cell.times(labels[name]) for cell in cells]
 
     captured: Interval | None = None
     if hypothesis.captures is not None:
-        three = hypothesis.baselines[0], hypothesis.method, "sgd@B"
-        before, after, best = (geometric_mean(times(name)) for name in three)
-        captured = headroom_interval(before, after, best)
+        captured = headroom_interval(times(hypothesis.baselines[0]), times(hypothesis.method), times("sgd@B"))
 
     def compare(kind: Literal["pooled", "fixed"], name: str) -> _Comparison:
         baseline, method = times(name), times(hypothesis.method)
@@ -113,9 +112,8 @@ def _test(
             outside = max(pooled.p_above(-zone), 1 - pooled.p_above(zone))
             p = outside if margin is None else pooled.p_above(np.log(margin))
         else:
-            before, after = geometric_mean(baseline), geometric_mean(method)
-            speedup = restricted_speedup(before, after)
-            p = equivalent_p(before, after) if margin is None else faster_p(before, after, margin)
+            speedup = restricted_speedup(baseline, method)
+            p = equivalent_p(baseline, method) if margin is None else faster_p(baseline, method, margin)
         if margin is None:
             refuted = speedup.low > EQUIVALENCE or speedup.high < 1 / EQUIVALENCE
         else:
@@ -129,8 +127,3 @@ def _test(
         return max((compare(kind, name) for name in hypothesis.baselines), key=lambda each: each.p)
 
     return {"pooled": weakest("pooled"), "fixed": weakest("fixed"), "captured": captured}
-
-
-def geometric_mean(times: list[NDArray]) -> NDArray:
-    """Over cells, instance by instance: `exp mean log T`."""
-    return np.exp(np.mean([np.log(each) for each in times], axis=0))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from metalearn_lib.evaluate import CellResult
 from metalearn_lib.plots.style import (
+    CLASSES,
     COLOURS,
     INK,
     MARKERS,
@@ -154,6 +155,37 @@ def chain(links: Mapping[str, Mapping[str, Interval]], axes: Any = None) -> Any:
     for ax in np.ravel(axes)[len(links) :]:
         ax.set_visible(False)
     np.ravel(axes)[0].figure.supxlabel("factor on the speed-up", fontsize=11)
+    return axes
+
+
+def sensitivity(claims: Sequence[Any], axes: Any = None) -> Any:
+    """What each learned rate gains over its rule, by the rate that both have; below, how likely tuning is to give it.
+
+    A column for each claim. The dotted line is the rate that the registered tuning gave.
+
+    Args:
+        claims: as `studies.sensitivity.claim` makes them.
+    """
+    if axes is None:
+        size = {"figsize": (WIDTH, 4.6), "height_ratios": (4, 1), "layout": "constrained"}
+        axes = plt.subplots(2, len(claims), sharex="col", sharey="row", squeeze=False, **size)[1]
+    for (upper, lower), claim in zip(np.transpose(axes), claims, strict=True):
+        upper.axhspan(1 / EQUIVALENCE, EQUIVALENCE, color=INK, alpha=0.15, lw=0)
+        for (name, intervals), style, colour in zip(claim.cells.items(), _styles(), CLASSES, strict=False):
+            values = np.array(intervals)
+            upper.plot(claim.decades, values[:, 0], style, color=colour, lw=2, label=name)
+            upper.fill_between(claim.decades, values[:, 1], values[:, 2], color=colour, alpha=0.15, lw=0)
+        lower.bar(claim.decades, claim.weights, width=0.1, color=INK)
+        for ax in (upper, lower):
+            ax.axvline(claim.registered, color=INK, ls=":", lw=1.2)
+        upper.set(yscale="log")
+        upper.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
+        lower.set(xlabel=f"rate of {claim.rule}, as a power of ten", ylim=(0, 1))
+        lower.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
+    axes[0][0].set(ylabel="times as fast as the rule that it builds on")
+    axes[1][0].set(ylabel="weight")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    axes[0][0].figure.legend(handles, labels, loc="outside upper center", ncols=3, handletextpad=0.4)
     return axes
 
 

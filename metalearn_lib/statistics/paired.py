@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -122,12 +122,6 @@ def log_speedup_draws(
 
     Over several cells it is the mean of theirs, with the same instances, meta-seeds and tunings drawn in all of them.
     """
-    if isinstance(baseline, Sequence) and isinstance(method, Sequence):
-        values, draws = zip(
-            *(log_speedup_draws(*each, num_draws, seed) for each in zip(baseline, method, strict=True)),
-            strict=True,
-        )
-        return float(np.mean(values)), np.mean(draws, axis=0)
 
     def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
         if np.ndim(before) == np.ndim(after) == 1:
@@ -138,9 +132,18 @@ def log_speedup_draws(
         ratios = np.subtract(*map(np.log, pair(before, after)))
         return float(ratios.mean()), mean_draws(ratios, num_draws, seed)
 
-    assert not isinstance(baseline, Sequence)
-    assert not isinstance(method, Sequence)
-    return over_tunings(one, (baseline, method), num_draws, seed)
+    return over_cells(one, (baseline, method), num_draws, seed)
+
+
+def over_cells(
+    statistic: Callable[..., tuple[float, NDArray]], times: Sequence[Compared], num_draws: int, seed: int
+) -> tuple[float, NDArray]:
+    """`over_tunings` of times in one cell; of lists, one time for each cell, the mean over cells."""
+    if not any(isinstance(each, Sequence) for each in times):
+        return over_tunings(statistic, times, num_draws, seed)  # type: ignore[arg-type]
+    cells = zip(*times, strict=True)  # type: ignore[arg-type]
+    values, draws = zip(*(over_tunings(statistic, each, num_draws, seed) for each in cells), strict=True)
+    return float(np.mean(values)), np.mean(draws, axis=0)
 
 
 def percentile_interval(value: float, draws: NDArray, alpha: float = 0.05) -> Interval:

@@ -12,6 +12,7 @@ from metalearn_lib.statistics.paired import (
     Interval,
     check_times,
     mean_draws,
+    over_cells,
     pair,
     percentile_interval,
     restricted_speedup,
@@ -71,36 +72,26 @@ def win_probability(baseline: Runs, method: Runs, num_draws: int = 10_000, seed:
 
 
 def headroom_interval(
-    baseline: Runs, method: Runs, oracle: Runs, num_draws: int = 10_000, seed: int = 0
+    baseline: Compared, method: Compared, oracle: Compared, num_draws: int = 10_000, seed: int = 0
 ) -> Interval:
     """The part of the oracle's gain that `method` gets, paired; all `nan` where the oracle gains less than 1.2-fold.
 
         sum (log T_baseline - log T_method) / sum (log T_baseline - log T_oracle)
 
     1 is as good as the oracle, 0 no better than the baseline, above 1 ahead of the oracle, below 0 harm. An oracle's
-    own times as the method give 1 with width 0.
+    own times as the method give 1 with width 0. Of lists, gain and room are means over cells.
     """
 
-    def logs(before: NDArray, after: NDArray, best: NDArray) -> tuple[NDArray, NDArray]:
-        check_times(before, after, best)
-        before, after = pair(before, after)
-        before, best = pair(before, best)
-        before, after = pair(before, after)
-        return np.log(before) - np.log(after), np.log(before) - np.log(best)
+    def gain(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
+        check_times(before, after)
+        ratios = np.subtract(*map(np.log, pair(before, after)))
+        return float(ratios.mean()), mean_draws(ratios, num_draws, seed)
 
-    def one(before: NDArray, after: NDArray, best: NDArray) -> tuple[float, NDArray]:
-        gain, room = logs(before, after, best)
-        draws = mean_draws(gain, num_draws, seed) / mean_draws(room, num_draws, seed)
-        return float(gain.mean() / room.mean()), draws
-
-    def room_of(*times: NDArray) -> tuple[float, NDArray]:
-        room = logs(*times)[1].mean()
-        return float(room), np.full(num_draws, room)
-
-    times = baseline, method, oracle
-    if over_tunings(room_of, times, num_draws, seed)[0] < np.log(1.2):
+    gained, draws = over_cells(gain, (baseline, method), num_draws, seed)
+    room, room_draws = over_cells(gain, (baseline, oracle), num_draws, seed)
+    if room < np.log(1.2):
         return Interval(math.nan, math.nan, math.nan)
-    return percentile_interval(*over_tunings(one, times, num_draws, seed))
+    return percentile_interval(gained / room, draws / room_draws)
 
 
 def regret(method: Compared, oracle: Compared, num_draws: int = 10_000, seed: int = 0) -> Interval:
@@ -109,7 +100,7 @@ def regret(method: Compared, oracle: Compared, num_draws: int = 10_000, seed: in
 
 
 def break_even_tasks(
-    training_cost: float, baseline: Runs, method: Runs, num_draws: int = 10_000, seed: int = 0
+    training_cost: float, baseline: Compared, method: Compared, num_draws: int = 10_000, seed: int = 0
 ) -> Interval:
     """After how many tasks meta-training has paid for itself; `inf` is never.
 
@@ -117,6 +108,7 @@ def break_even_tasks(
 
     Args:
         training_cost: gradient evaluations of meta-training, discarded runs included.
+        baseline, method: times in a cell, or in each of several.
     """
 
     def one(before: NDArray, after: NDArray) -> tuple[float, NDArray]:
@@ -124,7 +116,7 @@ def break_even_tasks(
         saved = np.subtract(*pair(before, after)).astype(float)
         return float(saved.mean()), mean_draws(saved, num_draws, seed)
 
-    saving = percentile_interval(*over_tunings(one, (baseline, method), num_draws, seed))
+    saving = percentile_interval(*over_cells(one, (baseline, method), num_draws, seed))
     tasks = [
         training_cost / each if each > 0 else math.inf for each in (saving.value, saving.high, saving.low)
     ]

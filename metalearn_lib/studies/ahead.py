@@ -26,6 +26,7 @@ from metalearn_lib.gradient_estimators import meta_loss
 from metalearn_lib.inner_loop import InnerLoop, Instances
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.statistics import Interval, restricted_speedup
+from metalearn_lib.statistics.tunings import of_meta_seeds
 from metalearn_lib.studies.base import Study
 from metalearn_lib.studies.shared import Speedups, failing, regret, times
 from metalearn_lib.types import Info, Seeds
@@ -125,7 +126,7 @@ def ahead(part: Registration, wrong_by: float = WRONG_BY) -> Study:
     wrong = 1 / wrong_by, wrong_by
     methods: dict[str, Recipe | Sequence[Recipe]] = dict(contestant(name) for name in PLAIN)
     for label, (name, too) in RULES.items():
-        methods[label] = cast("Sequence[Recipe]", contestant(name)[1])[: part.meta_seeds]
+        methods[label] = contestant(name)[1]
         if too:
             methods |= {at(label, factor): replace(deployed(name), base_lr_factor=factor) for factor in wrong}
     for label, rule in (("SGD", SHORT), ("Adam", ON_ADAM)):
@@ -133,16 +134,16 @@ def ahead(part: Registration, wrong_by: float = WRONG_BY) -> Study:
         methods |= {at(label, factor): replace(silent, base_lr_factor=factor) for factor in wrong}
     for label, name in (CHANGES | ADDITIONS).items():
         if called(label) == label:
-            methods[label] = cast("Sequence[Recipe]", contestant(f"meta:{file_of(name)}")[1])[
-                : part.meta_seeds
-            ]
+            methods[label] = contestant(f"meta:{file_of(name)}")[1]
+    methods = {label: part.as_tuned(recipes) for label, recipes in methods.items()}
     return Study("ahead", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
 
 def elsewhere(part: Registration) -> Study:
     """The rule with a rate per layer on other learners and other kinds of task."""
-    methods = dict(contestant(name) for name in ("sgd", "sgd@B", "adam")) | {
-        LAYERED: deployed(RULES[LAYERED][0])
+    plain = dict(contestant(name) for name in ("sgd", "sgd@B", "adam"))
+    methods = {
+        label: part.as_tuned(each) for label, each in (plain | {LAYERED: deployed(RULES[LAYERED][0])}).items()
     }
     return Study("elsewhere", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
@@ -233,9 +234,11 @@ def costs(cell: Cell, seeds: Seeds) -> dict[str, float]:
 
 def over_both(cells: Sequence[CellResult], method: str, baseline: str) -> Interval:
     """`over`, with as many meta-seeds as both have."""
-    before, after = times(cells, baseline), times(cells, method)
-    shared = min(len(before), len(after))
-    return restricted_speedup(before[:shared], after[:shared])
+    shared = slice(min(len(cells[0].outcomes[each].steps) for each in (baseline, method)))
+    before, after = (
+        [of_meta_seeds(each, shared) for each in times(cells, name)] for name in (baseline, method)
+    )
+    return restricted_speedup(before, after)
 
 
 def worth(results: Mapping[str, CellResult], tried: Mapping[str, str], before: str) -> Speedups:

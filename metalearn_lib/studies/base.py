@@ -9,7 +9,8 @@ import pandas as pd
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.contest import CellResult, by_cell, evaluate
 from metalearn_lib.evaluate.jobs import Job, Meet, jobs
-from metalearn_lib.evaluate.store import Store, cached, results_folder
+from metalearn_lib.evaluate.preparations import Preparations
+from metalearn_lib.evaluate.store import Store, answers_folder, results_folder
 from metalearn_lib.types import Seeds
 
 
@@ -37,7 +38,9 @@ class Study:
     def store(self) -> Store:
         """The kept table of its name, where there is one, and the user's cache for what that lacks."""
         folder = results_folder()
-        return cached(folder and folder / f"{self.name}.parquet")
+        if folder is None:
+            return Store(None, answers_folder())
+        return Store(folder / f"{self.name}.parquet", answers_folder(), Preparations(folder))
 
     def table(self, workers: int | None = None, progress: bool = True) -> pd.DataFrame:
         """A row for every run; what is neither kept nor cached is computed, and cached."""

@@ -8,13 +8,11 @@ from functools import cached_property
 
 import pandas as pd
 
-from metalearn_lib.cards import load_theta, rule_of
-from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate.cells import home_cell
 from metalearn_lib.evaluate.contest import CellResult, by_cell
-from metalearn_lib.evaluate.contestants import LEARNED, contestant, rival
-from metalearn_lib.evaluate.methods import Method, Recipe, Tune
+from metalearn_lib.evaluate.contestants import contestant, rival
+from metalearn_lib.evaluate.methods import Recipe, Tune
 from metalearn_lib.evaluate.registration import (
     ALL_MEET,
     Registration,
@@ -22,7 +20,6 @@ from metalearn_lib.evaluate.registration import (
     contestants,
     read_registration,
 )
-from metalearn_lib.rates.constant import Constant
 from metalearn_lib.studies.base import Study
 
 LEFT = {"a twentieth left": 0.05, "a quarter left": 0.25}
@@ -34,10 +31,6 @@ PER_DIRECTION = {
     "one for all, on Adam": ("meta-adam:all_multi", "adam"),
 }
 """Learned rates on other directions, each with the rule that it is held against."""
-AT_RATES = {"meta": "sgd", "meta-adam": "adam"}
-"""Learned rates whose sensitivity to their base rate is shown, each with the rule that it builds on."""
-DECADES_OF = {"sgd": (-8, 9), "adam": (-18, -3)}
-"""The grid of rates there, in eighths of a decade."""
 DECADES = (0, -0.5, 0.5, -1, 1, -1.5, -2, -2.5, -3)
 """Rates that are tried on B, in this order, as decades from the one tuned on A."""
 TRIED_IN = ("translate 2", "scale 4", "anisotropy 16")
@@ -89,8 +82,9 @@ class Contest:
         """
         if not self.registration.whole:
             return self
-        rest = read_registration().others()
-        table = others(read_registration()).table(workers)
+        whole = read_registration()
+        whole = whole if self.registration.amendment is None else whole.amend()
+        rest, table = whole.others(), others(whole).table(workers)
         check_traps(rest, table, self.labels)
         cells, groups = self.registration.cells | rest.cells, self.registration.groups | rest.groups
         more = self.registration._replace(cells=cells, groups=groups)
@@ -160,26 +154,7 @@ def rulers(registration: Registration) -> Study:
     amendment = registration.amendment
     names = ["adam@B", *(() if amendment is None else amendment.methods)]
     methods = _of_meta_seeds(registration, [name for name in names if name.endswith("@B")])
-    table = "rulers" if amendment is None else "amended_rulers"
-    return Study(table, cells, methods, registration.score_seeds, registration.tune_seeds)
-
-
-def sensitivity(registration: Registration) -> Study:
-    """SGD, Adam and the deployed learned rates on them at every rate of a grid, in the cells in which all meet.
-
-    A method is called by its name and the decade of its rate: "SGD at -0.5".
-    """
-    places = tuple(registration.cells[name] for name in ALL_MEET if name in registration.cells)
-    methods: dict[str, Recipe] = {}
-    for name, rule in AT_RATES.items():
-        kind = DIRECTIONS[rule]
-        theta, card = load_theta(LEARNED[name][2])
-        for eighths in range(*DECADES_OF[rule]):
-            decade = eighths / 8
-            learned = rule_of(card["config"] | {"direction": rule}, theta, 10**decade)
-            methods[f"{kind.label} at {decade:g}"] = Method(kind(), Constant(10**decade))
-            methods[f"{LEARNED[name][0]} at {decade:g}"] = Method(*learned)
-    return Study("sensitivity", places, methods, registration.score_seeds, registration.tune_seeds)
+    return Study("rulers", cells, methods, registration.score_seeds, registration.tune_seeds)
 
 
 def deltas(registration: Registration, cells: Sequence[str]) -> Study:
@@ -204,7 +179,10 @@ def directions(registration: Registration, cells: Sequence[str]) -> Study:
 def trials(registration: Registration, cells: Sequence[str]) -> Study:
     """SGD at rates that are tried one after another on B, named by their decades from the rate tuned on A."""
     tuned = Tune(rival(Gradient), home_cell())
-    tried = {f"{decade:g}": replace(tuned, base_lr_factor=10.0**decade) for decade in DECADES}
+    tried = {
+        f"{decade:g}": registration.as_tuned(replace(tuned, base_lr_factor=10.0**decade))
+        for decade in DECADES
+    }
     places = tuple(registration.cells[name] for name in cells)
     return Study("trials", places, tried, registration.score_seeds, registration.tune_seeds)
 
@@ -216,15 +194,13 @@ def _of_meta_seeds(registration: Registration, names: Sequence[str]) -> dict[str
 def kept() -> list[Study]:
     """The studies of the kept tables, at the registered size."""
     whole = read_registration()
-    held = whole.held()
+    amended = whole.amend()
     return [
-        contest(held.amend()),
-        rulers(held.amend()),
-        sensitivity(held),
-        contest(held),
-        others(whole),
-        rulers(held),
-        deltas(held, ALL_MEET),
-        directions(held, ALL_MEET),
-        trials(held, TRIED_IN),
+        contest(amended.held()),
+        contest(whole.held()),
+        others(amended),
+        rulers(amended.held()),
+        deltas(amended.held(), ALL_MEET),
+        directions(amended.held(), ALL_MEET),
+        trials(amended.held(), TRIED_IN),
     ]

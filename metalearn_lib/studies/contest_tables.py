@@ -31,8 +31,9 @@ from metalearn_lib.statistics import (
     verdict,
     win_probability,
 )
+from metalearn_lib.statistics.tunings import of_meta_seeds
 from metalearn_lib.studies.contest import DECADES, LEFT, PER_DIRECTION, Contest
-from metalearn_lib.studies.shared import Speedups, failing, over
+from metalearn_lib.studies.shared import Speedups, failing, over, times
 
 IN_FIGURES = (
     *("sgd", "meta", "adam", "meta-adam", "sgd@mixture", "clip@mixture", "normalised@mixture"),
@@ -124,7 +125,9 @@ def failures(contest: Contest) -> pd.DataFrame:
     rows = {}
     for method in everyone:
         pairs = failure_difference(before, _crossed(contest.geometric, method))
-        diverged = np.mean([1 - result.outcomes[method].finite.mean() for result in results])
+        diverged = np.mean(
+            [result.over_choices(method, lambda each: 1 - each.finite.mean()) for result in results]
+        )
         rows[method] = {
             **{group: f"{100 * failing(cells, method):.1f}" for group, cells in shares.items()},
             "diverged": f"{100 * diverged:.1f}",
@@ -201,8 +204,7 @@ def _paid(contest: Contest) -> dict[str, int]:
 def _break_even(cells: Sequence[CellResult], paid: int | None, method: str, baseline: str) -> str:
     if paid is None:
         return "–"
-    before, after = (np.mean([cell.outcomes[m].steps for cell in cells], axis=0) for m in (baseline, method))
-    tasks = break_even_tasks(paid, before, after).value
+    tasks = break_even_tasks(paid, times(cells, baseline), times(cells, method)).value
     return "never" if np.isinf(tasks) else f"{tasks:,.0f}"
 
 
@@ -210,8 +212,10 @@ def by_meta_seed(results: Mapping[str, CellResult], method: str, baseline: str) 
     """Each meta-seed's own speed-up, with an interval over instances alone."""
     return {
         name: {
-            f"meta-seed {n}": restricted_speedup(result.outcomes[baseline].steps, steps)
-            for n, steps in enumerate(result.outcomes[method].steps)
+            f"meta-seed {n}": restricted_speedup(
+                result.times(baseline), of_meta_seeds(result.times(method), n)
+            )
+            for n in range(len(result.outcomes[method].steps))
         }
         for name, result in results.items()
     }
@@ -228,7 +232,7 @@ def measures(results: Mapping[str, CellResult], method: str, baseline: str, orac
     """One method over a baseline by six measures; a dash where there is nothing to be captured."""
     rows = {}
     for name, result in results.items():
-        before, after, best = (result.outcomes[each].steps for each in (baseline, method, oracle))
+        before, after, best = map(result.times, (baseline, method, oracle))
         rows[name] = {
             "speed-up": restricted_speedup(before, after),
             "of means": ratio_of_means(before, after),
@@ -346,7 +350,7 @@ def a_new_cell(contest: Contest) -> pd.DataFrame:
     }
     cells, rows = contest.geometric, {}
     for told, (method, baseline) in pairs.items() if len(cells) >= 3 else ():
-        before, after = ([cell.outcomes[m].steps for cell in cells] for m in (baseline, method))
+        before, after = times(cells, baseline), times(cells, method)
         found = pool_speedups(before, after)
         kinds = {"mean": found.mean, "a new cell": found.prediction}
         rows[told] = {kind: str(Interval(*np.exp(each))) for kind, each in kinds.items()}
@@ -364,7 +368,7 @@ def overtaken(
     rows = {}
     for name, result in tried.items():
         runs = np.stack([result.outcomes[f"{decade:g}"].steps for decade in DECADES])
-        times, tasks = results[name].outcomes[method].steps.ravel(), (1, 10, 100)
-        trials = {n: trials_to_overtake(runs, range(len(runs)), times, n) for n in tasks}
+        own, tasks = results[name].outcomes[method].steps.ravel(), (1, 10, 100)
+        trials = {n: trials_to_overtake(runs, range(len(runs)), own, n) for n in tasks}
         rows[name] = {f"{n} to share": "never" if np.isinf(k) else f"{k:.0f}" for n, k in trials.items()}
     return pd.DataFrame(rows).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -37,9 +37,9 @@ TRAINED_WITHOUT = {
 """Rules that were trained without some of their inputs, and their shipped files."""
 
 
-def base() -> Tune:
+def base(part: Registration) -> Tune:
     """How the rule's base rate is tuned: as plain SGD on task A."""
-    return Tune(rival(Gradient), home_cell())
+    return Tune(rival(Gradient), home_cell(), resampled=part.amendment is not None)
 
 
 def rates(num_meta_seeds: int) -> list[LearnedRate]:
@@ -51,7 +51,7 @@ def rates(num_meta_seeds: int) -> list[LearnedRate]:
 
 def chain(part: Registration) -> Study:
     """The learned rate taken apart; see `evaluate.feedback.chain`."""
-    methods = feedback.chain(home_cell(), rates(part.meta_seeds), base())
+    methods = feedback.chain(home_cell(), rates(part.meta_seeds), base(part))
     return Study("chain", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
 
@@ -61,18 +61,18 @@ def shuffled(part: Registration) -> Study:
     own = rates(part.meta_seeds)
     dealt = [MetaOptimizer().shuffle_inputs(rate.theta, generator) for rate in own]
     random = [rate.theta[torch.randperm(len(rate.theta), generator=generator)] for rate in own]
-    methods: dict[str, Recipe | list[Learn]] = {"SGD": base()}
+    methods: dict[str, Recipe | Sequence[Recipe]] = {"SGD": base(part)}
     for label, thetas in zip((META, *CONTROLS), ([rate.theta for rate in own], dealt, random), strict=True):
-        methods[label] = [Learn(Gradient(), LearnedRate(1.0, theta), base()) for theta in thetas]
+        methods[label] = [Learn(Gradient(), LearnedRate(1.0, theta), base(part)) for theta in thetas]
     return Study("shuffled", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
 
 def ablations(part: Registration) -> Study:
     """Rules that were trained without some of their inputs."""
-    methods: dict[str, Recipe | list[Learn]] = {"SGD": base()}
-    methods[ALL_INPUTS] = [Learn(Gradient(), rate, base()) for rate in rates(part.meta_seeds)]
+    methods: dict[str, Recipe | Sequence[Recipe]] = {"SGD": base(part)}
+    methods[ALL_INPUTS] = [Learn(Gradient(), rate, base(part)) for rate in rates(part.meta_seeds)]
     for label, name in TRAINED_WITHOUT.items():
-        methods[label] = contestant(f"meta:{name}")[1][: part.meta_seeds]  # type: ignore[index]
+        methods[label] = part.as_tuned(contestant(f"meta:{name}")[1])
     return Study("ablations", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
 

@@ -95,7 +95,7 @@ def moved(contest: Contest, room: Rooms) -> pd.DataFrame:
             "best rate of SGD": f"{best[name]:.3g}",
             "over task A's": f"{best[name] / home:.3g}",
             "head-room": str(room["SGD"][name]),
-            "SGD fails": f"{result.outcomes[sgd].num_failed} of {result.outcomes[sgd].steps.size}",
+            "SGD fails": f"{result.num_failed(sgd)} of {result.outcomes[sgd].steps.size}",
             "Adam over re-tuned SGD": str(result.speedup(adam, oracle)),
         }
         for name, result in in_order(contest).items()

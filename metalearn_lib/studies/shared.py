@@ -7,22 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from metalearn_lib.evaluate.contest import CellResult
-from metalearn_lib.evaluate.verdicts import geometric_mean
 from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
+from metalearn_lib.statistics.tunings import Runs
 from metalearn_lib.tasks.base import TaskFamily
 
 Speedups = dict[str, dict[str, Interval]]
 """By cell and method."""
 
 
-def times(cells: Sequence[CellResult], method: str) -> NDArray:
-    """Times to the threshold over cells: the geometric mean, meta-seed by meta-seed and instance by instance."""
-    first, *more = (cell.outcomes[method].steps for cell in cells)
-    return geometric_mean([first, *more]) if more else first
+def times(cells: Sequence[CellResult], method: str) -> list[Runs]:
+    """Times to the threshold, cell by cell."""
+    return [cell.times(method) for cell in cells]
 
 
 def over(cells: Sequence[CellResult], method: str, baseline: str = "SGD") -> Interval:
@@ -40,7 +38,7 @@ def regret(cells: Sequence[CellResult], method: str, oracle: str) -> Interval:
 
 def failing(cells: Sequence[CellResult], method: str) -> float:
     """The share of runs that never cross; every cell weighs the same."""
-    return float(np.mean([np.mean(~cell.outcomes[method].crossed) for cell in cells]))
+    return float(np.mean([cell.failing(method) for cell in cells]))
 
 
 def speedups(results: Mapping[str, CellResult], baselines: Mapping[str, str]) -> Speedups:

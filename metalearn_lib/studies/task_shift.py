@@ -84,7 +84,7 @@ def wrong_rates(num_instances: int = 128, num_tuning: int = 512, base_lr_factor:
 
 def num_failed(results: Mapping[str, CellResult], methods: list[str]) -> dict[str, int]:
     """The runs of each method that never cross, over all cells."""
-    return {name: sum(result.outcomes[name].num_failed for result in results.values()) for name in methods}
+    return {name: sum(result.num_failed(name) for result in results.values()) for name in methods}
 
 
 def summary(results: Mapping[str, CellResult]) -> pd.DataFrame:
@@ -92,15 +92,14 @@ def summary(results: Mapping[str, CellResult]) -> pd.DataFrame:
     failing = {"SGD": "SGD", "meta": META, "oracle": ORACLE, "Adam": "Adam"}
     rows = {}
     for name, result in results.items():
-        before, after, best = (result.outcomes[each].steps for each in ("SGD", META, ORACLE))
-        captured = headroom_interval(before, after, best).value
+        captured = headroom_interval(result.times("SGD"), result.times(META), result.times(ORACLE)).value
         rows[name] = {
             ("head-room", ""): f"{result.speedup(ORACLE).value:.2f}",
             (META, "over SGD"): str(result.speedup(META)),
             (META, "verdict"): verdict(result.speedup(META)),
             (META, "over oracle"): f"{result.speedup(META, ORACLE).value:.2f}",
             (META, "captured"): "–" if np.isnan(captured) else f"{captured:.2f}",
-            **{("failures", told): result.outcomes[each].num_failed for told, each in failing.items()},
+            **{("failures", told): result.num_failed(each) for told, each in failing.items()},
         }
     return pd.DataFrame(rows).T
 
@@ -117,7 +116,7 @@ def numbers(results: Mapping[str, CellResult], task_b: str) -> dict[str, Any]:
         told[f"{key}_on_adam_over_adam"] = str(result.speedup(ON_ADAM, "Adam"))
         for name, short in {"SGD": "sgd", META: "meta", ORACLE: "oracle"}.items():
             told[f"{key}_epochs_{short}"] = result.mean_epochs(name)
-            told[f"{key}_failed_{short}"] = result.outcomes[name].num_failed
+            told[f"{key}_failed_{short}"] = result.num_failed(name)
     return told
 
 
