@@ -220,7 +220,7 @@ def test_a_sound_contest_springs_no_trap_and_each_fault_its_own():
 
     blind, _ = contest({})
     placed(blind, "placebo", lambda result: result.outcomes["sgd"].steps)
-    with pytest.raises(TrapSprung, match="must be seen to win"):
+    with pytest.raises(TrapSprung, match=r"clip@mixture on scale 4 .* must be seen to win"):
         check_traps(REGISTRATION, as_table(blind), labels)
 
     rotated = results["rotate 90"].outcomes

@@ -23,7 +23,7 @@ from metalearn_lib.web.generator import javascript
 
 SHOWN = ["translate", "scale", "anisotropy", "axis_anisotropy", "label_noise", "class_noise", "corruption"]
 SETTINGS = {"shift": "scale", "severity": 2.0, "seed": 3, "rival": "adam", "rate": 1.0}
-BASES = {"meta": 1.0, "adam": 10**-1.25}
+BASES = {"meta": 10**-0.125, "adam": 10**-1.375}
 
 
 @pytest.fixture(scope="module")

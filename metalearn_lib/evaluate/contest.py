@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from metalearn_lib.cores import available_cores, leave_with_parent
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.jobs import Job, Meet, Question, columns, definitions_of, jobs
+from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.store import Store, table_of
 from metalearn_lib.evaluate.threshold import Outcome
 from metalearn_lib.fused.learner import Fused
@@ -129,7 +130,8 @@ def evaluate(
     tables = answer(asked, kept, workers, progress)
     if merge or (store is not None and not isinstance(store, Store)):
         sources = Sources()
-        prepared = {each.key: each.digest(sources) for job in asked if (each := job.numbers)}
+        tuned = [job.numbers for job in asked if isinstance(job.recipe.source, Tune) and job.numbers]
+        prepared = {each.key: each.digest(sources) for each in tuned}
         kept.merge(tables, definitions_of(asked, sources), prepared.items())
     table = pa.concat_tables(tables).unify_dictionaries()
     wrong = [rows for rows in tables if rows.num_rows % len(score_seeds)]

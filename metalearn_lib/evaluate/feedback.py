@@ -33,6 +33,8 @@ LINKS = (
 """What `chain` puts side by side, from nothing of the learned rate to all of it."""
 
 
+MOST_RECORDED = 64
+"""Instances on which a rule is recorded, of those that tune; the mean of so many is steady."""
 Replayed = Literal["constant", "schedule", "another's run"]
 
 
@@ -62,6 +64,9 @@ class Recorded(Recipe):
 
     def place(self, cell: Cell) -> Cell:
         return self.on or cell
+
+    def share(self, seeds: Seeds) -> Seeds:
+        return replace(seeds, count=min(len(seeds), MOST_RECORDED))
 
     def prepare(
         self, cell: Cell, seeds: Seeds, target: Target, before: Mapping[str, Any] | None = None

@@ -77,7 +77,7 @@ class Job:
     @property
     def numbers(self) -> Question | None:
         """What the method's numbers are prepared by; None for one that needs no preparation."""
-        return _numbers(self.recipe.source, self.cell, self.tune_seeds)
+        return numbers_of(self.recipe.source, self.cell, self.tune_seeds)
 
     @property
     def tuning(self) -> str:
@@ -91,13 +91,14 @@ class Job:
         return Question("rows", call, self.name, self.meta_seed, first=first)
 
 
-def _numbers(source: Recipe, cell: Cell, seeds: Seeds) -> Question | None:
+def numbers_of(source: Recipe, cell: Cell, seeds: Seeds) -> Question | None:
+    """What a recipe that is nobody else's source is prepared by for use in `cell`; None for one that needs nothing."""
     place = source.place(cell)
     if place is None:
         return None
     own = source.share(seeds)
     first = [Question("target", partial(ask_target, place, own))]
-    if source.needs is not None and (before := _numbers(source.needs, cell, seeds)):
+    if source.needs is not None and (before := numbers_of(source.needs, cell, seeds)):
         first.append(before)
     return Question("numbers", partial(ask_numbers, source, place, own), first=first)
 

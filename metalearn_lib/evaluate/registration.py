@@ -297,9 +297,12 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
 def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping[str, str]) -> None:
     """The protocol's traps, each a check on the contest's table; a part of a contest is spared what chance decides.
 
+    That clipping must be seen to win on scale 4 rested on the registered draw of SGD's rate, as the first amended table
+    showed: where SGD is not at the largest of its rates, clipping need not win. There the oracle must be seen to.
+
     Raises:
         TrapSprung: for a threshold that the prior passes, or that nobody reaches; a placebo that is not SGD, bit for
-            bit; a harness that cannot see clipping win where it must; a win in a null cell that is larger than at home
+            bit; a harness that cannot see a rule win where it must; a win in a null cell that is larger than at home
             and larger than what SGD gains there, re-tuned by an oracle.
     """
     passed = table[(table.threshold >= table.prior_loss) | (table.threshold <= table.reference_loss)]
@@ -322,11 +325,10 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
     if not registration.whole:
         return
     meta = labels["meta"]
-    clipping = results["scale 4"].speedup(labels["clip@mixture"], sgd)
-    if clipping.low <= 1:
-        raise TrapSprung(
-            f"clipping on scale 4 is {clipping} times as fast as SGD, and it must be seen to win."
-        )
+    sure = labels["clip@mixture" if registration.amendment is None else "sgd@B"]
+    won = results["scale 4"].speedup(sure, sgd)
+    if won.low <= 1:
+        raise TrapSprung(f"{sure} on scale 4 is {won} times as fast as SGD, and it must be seen to win.")
     home = results["task A"].speedup(meta, sgd)
     for name in registration.in_groups("null"):
         won, headroom = (results[name].speedup(each, sgd) for each in (meta, labels["sgd@B"]))

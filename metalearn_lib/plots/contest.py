@@ -182,8 +182,8 @@ def sensitivity(claims: Sequence[Any], axes: Any = None) -> Any:
         upper.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))  # type: ignore[attr-defined]
         lower.set(xlabel=f"rate of {claim.rule}, as a power of ten", ylim=(0, 1))
         lower.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
-    axes[0][0].set(ylabel="times as fast as the rule that it builds on")
-    axes[1][0].set(ylabel="weight")
+    axes[0][0].set(ylabel="times as fast as its rule")
+    axes[1][0].set(ylabel="weight", yticks=(0, 0.5))
     handles, labels = axes[0][0].get_legend_handles_labels()
     axes[0][0].figure.legend(handles, labels, loc="outside upper center", ncols=3, handletextpad=0.4)
     return axes

@@ -270,5 +270,5 @@ def slowest(cells: Sequence[CellResult], method: str = ORACLE) -> str:
 
 def kept() -> list[Study]:
     """The studies of the kept tables."""
-    whole = read_registration()
-    return [ahead(whole.part(CELLS, 128, 32, 5)), elsewhere(whole.part(ELSEWHERE, 128, 32, 5))]
+    whole = read_registration().amend()
+    return [ahead(whole.part(CELLS, 128, 512, 5)), elsewhere(whole.part(ELSEWHERE, 128, 512, 5))]

@@ -98,6 +98,12 @@ class Contest:
         return replace(self, table=pd.concat([self.table, table]))
 
 
+def as_registered(workers: int | None = None) -> Contest:
+    """The whole contest as it was registered, before it was held again by the amendment."""
+    registration = read_registration().held()
+    return Contest(registration, *hold(registration, workers))
+
+
 def beside(registration: Registration, names: Iterable[str]) -> Registration:
     """With further rivals, who meet the others where those meet whom no hypothesis names; no verdict is about them.
 

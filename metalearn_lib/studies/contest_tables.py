@@ -16,6 +16,7 @@ from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.overhead import overheads
 from metalearn_lib.evaluate.registration import contestants
 from metalearn_lib.evaluate.verdicts import judge
+from metalearn_lib.sources import Sources
 from metalearn_lib.statistics import (
     Interval,
     break_even_tasks,
@@ -33,13 +34,16 @@ from metalearn_lib.statistics import (
 )
 from metalearn_lib.statistics.tunings import of_meta_seeds
 from metalearn_lib.studies.contest import DECADES, LEFT, PER_DIRECTION, Contest
-from metalearn_lib.studies.shared import Speedups, failing, over, times
+from metalearn_lib.studies.contest import contest as contest_study
+from metalearn_lib.studies.shared import Speedups, failing, few, over, times
 
 IN_FIGURES = (
     *("sgd", "meta", "adam", "meta-adam", "sgd@mixture", "clip@mixture", "normalised@mixture"),
     "meta-multi",
 )
 """Registered names of the methods that figures show."""
+RULERS = ("sgd@B", "sgd-layers@B", "adam", "adam_averages", "adam@B", "adam_averages@B")
+"""What claims are held against: oracles, from the plainest on, and Adam as it is tuned on task A."""
 TIERS = {
     "T0": "new instances of A",
     "T1": "trained shift, trained severities",
@@ -56,6 +60,75 @@ def verdicts(contest: Contest) -> pd.DataFrame:
         return judge(contest.registration, contest.results, contest.labels)
     unknown = {"verdict": "not judged in this part", "speed-up": "–", "against": "–", "p": 1.0}
     return pd.DataFrame({each.name: unknown for each in contest.registration.hypotheses}).T
+
+
+def both_verdicts(contest: Contest, judged: pd.DataFrame, registered: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts by the amendment, what we had expected of them, and those by the registered tuning.
+
+    Args:
+        judged, registered: as `verdicts` gives them.
+    """
+    amendment = contest.registration.amendment
+    expected = amendment.expected if amendment else {}
+    return judged.assign(
+        **{
+            "we expected": [expected.get(str(name), "–") for name in judged.index],
+            "as registered": registered["speed-up"],
+            "verdict as registered": registered["verdict"],
+        }
+    )
+
+
+def tunings(contest: Contest, registered: Contest | None = None) -> pd.DataFrame:
+    """What each tuning on task A or on the mixture may give, by how likely it is, and the cautious choice.
+
+    Args:
+        registered: the contest before it was amended, for what its tuning gave.
+    """
+    study, sources, rows = contest_study(contest.registration), Sources(), {}
+    store, first = study.store(), next(iter(contest.results))
+    for job in study.jobs:
+        tune, numbers = job.recipe, job.numbers
+        if job.cell.name != first or not isinstance(tune, Tune) or tune.on is None or numbers is None:
+            continue
+        facts = store.facts(numbers.key, numbers.digest(sources)) or {"choices": []}
+        old = (registered or contest).table.query("method == @job.name and choice == 0").head(1)
+        rows[job.name] = {
+            "rates, and how likely each is": ", ".join(_told(each) for each in facts["choices"]),
+            "one-standard-error choice": _setting(facts["cautious"]) if "cautious" in facts else "–",
+            "as registered": "–" if registered is None else ", ".join(map(_setting, old.to_dict("records"))),
+        }
+    return pd.DataFrame(rows).T
+
+
+def _told(choice: Mapping[str, float]) -> str:
+    return f"{_setting(choice)} ({choice['weight']:.0%})"
+
+
+def _setting(choice: Mapping[str, float]) -> str:
+    return f"{choice['lr']:.3g}" + (f" with {choice['number']:g}" if choice["number"] else "")
+
+
+def against_rulers(contest: Contest) -> pd.DataFrame:
+    """Two learned rates over each ruler and over Adam tuned on A, over the cells in which all meet, and in each."""
+    rulers = [each for each in RULERS if each in contest.registration.methods]
+    cells = {name: contest.results[name] for name in contest.all_meet}
+    return pd.DataFrame(
+        {
+            (contest.labels[learned], f"over {contest.labels[ruler]}"): {
+                "over these cells": str(over(list(cells.values()), *contest.named(learned, ruler)))
+            }
+            | {name: str(result.speedup(*contest.named(learned, ruler))) for name, result in cells.items()}
+            for learned in ("meta", "meta-adam")
+            for ruler in rulers
+        }
+    ).T
+
+
+def ruler_numbers(table: pd.DataFrame, contest: Contest) -> dict[str, str]:
+    """What the book quotes of `against_rulers`: the learned rate on Adam over Adam with its averages tuned on A."""
+    line = contest.labels["meta-adam"], f"over {contest.labels.get('adam_averages')}"
+    return {"over_averages": table.loc[line, "over these cells"] if line in table.index else "–"}
 
 
 def verdict_numbers(judged: pd.DataFrame) -> dict[str, Any]:
@@ -155,7 +228,7 @@ def step_costs(contest: Contest, num_steps: int = 50) -> dict[str, float]:
     here = {method: meet[method] for method in order(contest) if method in meet}
     rows = contest.table[contest.table.cell == cell.name]
     numbers = rows.groupby("method", observed=True)[["lr", "number"]].first().T.to_dict()
-    return overheads(here, numbers, cell, part.tune_seeds, num_steps)
+    return overheads(here, numbers, cell, few(part.tune_seeds), num_steps)
 
 
 def adjusted(contest: Contest, costs: Mapping[str, float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.statistics import verdict
 from metalearn_lib.studies.base import Study
-from metalearn_lib.studies.shared import Speedups, count_verdicts, failing, speedups
+from metalearn_lib.studies.shared import Speedups, count_verdicts, failing, few, speedups
 
 CELLS = ("task A", "translate 2", "scale 4", "anisotropy 16", "label noise 0.2", "digits")
 BLIND, ALL_INPUTS, META = "the rate alone", "all inputs", "meta-optimizer"
@@ -137,7 +137,7 @@ def surrogate(part: Registration, base_lr: float) -> feedback.Surrogate:
     """The formula that fits the first meta-seed's rates best, over 200 steps of tuning instances of all cells."""
     rate = replace(rates(1)[0], base_lr=base_lr)
     return feedback.fit_surrogate(
-        [feedback.watch(cell, rate, part.tune_seeds, 200) for cell in part.cells.values()]
+        [feedback.watch(cell, rate, few(part.tune_seeds), 200) for cell in part.cells.values()]
     )
 
 
@@ -154,5 +154,5 @@ def formulas(fitted: feedback.Surrogate) -> pd.DataFrame:
 
 def kept() -> list[Study]:
     """The studies of the kept tables."""
-    part = read_registration().part(CELLS, 128, 32, 5)
+    part = read_registration().amend().part(CELLS, 128, 512, 5)
     return [chain(part), shuffled(part), ablations(part)]

@@ -19,7 +19,7 @@ from metalearn_lib.studies.shared import layers
 
 WIDE = 1.2
 """From where on head-room counts as some; see `headroom_interval`."""
-HALF_A_DECADE = 0.49  # the tuned rates lie on quarter-decades, up to rounding
+HALF_A_DECADE = 0.49  # the tuned rates lie on eighths of a decade, up to rounding
 
 Rooms = Mapping[str, Mapping[str, Interval]]
 """By rule and cell."""

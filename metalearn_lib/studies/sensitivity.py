@@ -75,8 +75,9 @@ def claim(results: Mapping[str, CellResult], rule: str, contest: Contest, regist
         name: [result.speedup(at(learned, each), at(label, each)) for each in grid]
         for name, result in results.items()
     }
-    rows = contest.table[contest.table.method == contest.labels[rule]].drop_duplicates("choice")
-    weight = {_eighth(lr): share for lr, share in zip(rows["lr"], rows["weight"], strict=True)}
+    rows = contest.table[contest.table.method == contest.labels[rule]]
+    tuned = rows.groupby("choice")[["lr", "weight"]].first()
+    weight = {_eighth(lr): share for lr, share in zip(tuned["lr"], tuned["weight"], strict=True)}
     old = registered.table.loc[registered.table.method == registered.labels[rule], "lr"].iloc[0]
     return Claim(label, grid, cells, [weight.get(each, 0.0) for each in grid], _eighth(old))
 

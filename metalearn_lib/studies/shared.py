@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
 from metalearn_lib.statistics.tunings import Runs
 from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.types import Seeds
 
 Speedups = dict[str, dict[str, Interval]]
 """By cell and method."""
@@ -61,6 +63,11 @@ def count_verdicts(intervals: Iterable[Interval]) -> Counter[Verdict]:
 def tuned_rate(table: pd.DataFrame, cell: str, method: str) -> float:
     """The rate at which a method ran in a cell."""
     return float(table.loc[(table.cell == cell) & (table.method == method), "lr"].iloc[0])
+
+
+def few(seeds: Seeds, most: int = 32) -> Seeds:
+    """The first of them, for what needs no more."""
+    return replace(seeds, count=min(len(seeds), most))
 
 
 def as_text(value: object) -> str:

@@ -48,9 +48,10 @@ class Rule:
     """A contestant: how it is called and drawn, its direction, and the rate tuned on task A.
 
     Args:
-        base_lr: 10 to a quarter decade, by `evaluate.tune` on task A.
+        base_lr: the likeliest to win when it is tuned on task A.
         theta: meta-parameters of a learned rule; None is a constant rate.
         config: of the card that `theta` came with; see `rule_of`, which gives its direction, too.
+        tuned: decades of all rates that tuning on task A may give, and how likely each is.
     """
 
     label: str
@@ -59,6 +60,7 @@ class Rule:
     base_lr: float
     theta: Tensor | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    tuned: tuple[tuple[float, float], ...] = ()
 
     def loop(self, learner: Learner, base_lr: float | Tensor, theta: Tensor | None = None) -> InnerLoop:
         theta = self.theta if theta is None else theta
@@ -72,22 +74,32 @@ _REFERENCE = Rule("reference", "", Adam(), REFERENCE_RATES[0])
 """What sets the threshold; see `evaluate.set_target`."""
 
 
-def default_rules() -> dict[str, Rule]:
-    """The shipped meta-optimizer, called `meta`, and its rivals, each at the rate tuned on task A."""
+TUNED = {
+    "sgd": ((-0.125, 0.86), (-0.25, 0.14)),
+    "momentum": ((-0.75, 0.97), (-0.625, 0.03)),
+    "adam": ((-1.375, 0.57), (-1.25, 0.43)),
+}
+"""What tuning on task A may give, as in the contest: decades of the rate and how likely each is, the winner first."""
 
-    def plain(direction: Direction, base_lr: float) -> Rule:
-        return Rule(direction.label, direction.colour, direction, base_lr)
+
+def default_rules() -> dict[str, Rule]:
+    """The shipped meta-optimizer, called `meta`, and its rivals, each at the rate that wins on task A."""
+
+    def plain(direction: Direction) -> Rule:
+        tuned = TUNED[direction.name]
+        return Rule(direction.label, direction.colour, direction, 10 ** tuned[0][0], tuned=tuned)
 
     def learned(label: str, name: str, colour: str) -> Rule:
         theta, card = load_theta(name)
-        return Rule(label, COLOURS[colour], Gradient(), 1.0, theta, card["config"])
+        tuned = TUNED[Gradient.name]
+        return Rule(label, COLOURS[colour], Gradient(), 10 ** tuned[0][0], theta, card["config"], tuned)
 
     return {
         "meta": learned("meta-optimizer", "sgd", "meta-optimizer"),
-        "sgd": plain(Gradient(), 1.0),
+        "sgd": plain(Gradient()),
         "layers": learned("meta-optimizer by layer", "sgd_layers", "and a rate per layer"),
-        "momentum": plain(Momentum(), 10**-0.75),
-        "adam": plain(Adam(), 10**-1.25),
+        "momentum": plain(Momentum()),
+        "adam": plain(Adam()),
     }
 
 
@@ -211,6 +223,7 @@ class Experiment:
                 "colour": rule.colour,
                 "base": rule.base_lr,
                 "learned": rule.theta is not None,
+                "tuned": [[10**decade / rule.base_lr, weight] for decade, weight in rule.tuned],
             }
             for key, rule in self.rules.items()
         }

@@ -13,7 +13,8 @@ const MARKUP = `
   <label><span>Severity <output data-out="severity"></output></span>
     <input type="range" name="severity" min="0" step="1"></label>
   <label><span>Base rate <output data-out="rate"></output></span>
-    <input type="range" name="rate" min="-2" max="2" step="0.25"></label>
+    <input type="range" name="rate" min="-2" max="2" step="0.125">
+    <span class="sx-weights" data-weights></span></label>
   <label><span>Label noise <output data-out="noise"></output></span>
     <input type="range" name="noise" min="0" max="0.4" step="0.05"></label>
   <label><span>Rival</span><select name="rival"></select></label>
@@ -365,7 +366,7 @@ function render({ model, el }) {
     const given = (value, otherwise) => (value !== "" && Number.isFinite(Number(value)) ? Number(value) : otherwise);
     const severity = given(wanted.severity, identity);
     const nearest = stops.reduce((a, b) => (Math.abs(b - severity) < Math.abs(a - severity) ? b : a));
-    const decades = Math.round(4 * Math.log10(Math.max(given(wanted.rate, 1), 1e-9))) / 4;
+    const decades = Math.round(8 * Math.log10(Math.max(given(wanted.rate, 1), 1e-9))) / 8;
     return {
       shift,
       severity: nearest,
@@ -397,6 +398,17 @@ function render({ model, el }) {
     out("noise").textContent = `${Math.round(100 * settings.noise)} %`;
     control.severity.setAttribute("aria-valuetext", `${severity}, ${unit}`);
     control.rate.setAttribute("aria-valuetext", `${number(settings.rate)} times the rate tuned on task A`);
+    const { tuned } = spec.rules[settings.rival];
+    find("[data-weights]").replaceChildren(
+      ...tuned.map(([factor, weight]) => {
+        const mark = document.createElement("i");
+        mark.style.setProperty("--at", (Math.log10(factor) + 2) / 4);
+        mark.style.setProperty("--weight", weight);
+        return mark;
+      }),
+    );
+    const told_weights = tuned.map(([factor, weight]) => `× ${number(factor)} in ${Math.round(100 * weight)} %`);
+    find("[data-weights]").title = tuned.length ? `tuning on task A gives ${told_weights.join(", ")}` : "";
     control.noise.setAttribute("aria-valuetext", `${Math.round(100 * settings.noise)} per cent of the training labels`);
     for (const which of ["rival", "meta"]) {
       const { label, colour } = spec.rules[which === "meta" ? "meta" : settings.rival];
