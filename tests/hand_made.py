@@ -1,5 +1,7 @@
 """Contests made by hand: everyone takes the steps that a test says, the cap is 100 and an epoch 4 steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -36,6 +38,19 @@ def rows(steps: dict[str, dict[str, list]], lr: dict[tuple[str, str], float] | N
     }
     losses = {"threshold": 1.0, "prior_loss": 2.0, "reference_loss": 0.5}
     return pd.concat(parts, ignore_index=True).assign(**known, **losses)
+
+
+def drawn(contest: Contest, method: str, choices: dict[float, dict[str, list]]) -> Contest:
+    """The contest in which the tuning of a method may give several rates, with these weights.
+
+    Args:
+        choices: by weight, the steps in each cell; the first stands in the place of what the method had.
+    """
+    tables = [contest.table[contest.table.method != method]]
+    for number, (weight, steps) in enumerate(choices.items()):
+        each = rows({cell: {method: runs} for cell, runs in steps.items()})
+        tables.append(each.assign(choice=number, weight=weight, tuning="a draw", lr=10.0**-number))
+    return replace(contest, table=pd.concat(tables, ignore_index=True))
 
 
 def held(steps: dict[str, dict[str, list]], whole: bool = False, **lr) -> Contest:

@@ -8,7 +8,7 @@ from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.registration import read_registration
 from metalearn_lib.statistics import Interval
 from metalearn_lib.studies import contest_tables as tables
-from metalearn_lib.studies.contest import DECADES, PER_DIRECTION, Contest
+from metalearn_lib.studies.contest import DECADES, PER_DIRECTION, Contest, hold
 
 FEW = {
     "sgd": [40, 80],
@@ -198,3 +198,37 @@ def test_trials_never_help_where_every_rate_is_slower_and_none_is_needed_where_t
     results = held({"task A": {"meta": [[20, 20]]}}).results
     assert set(tables.overtaken(tried([90, 90], [90, 90]), results, "meta").loc["task A"]) == {"never"}
     assert set(tables.overtaken(tried([10, 10], [90, 90]), results, "meta").loc["task A"]) == {"0"}
+
+
+def test_both_verdicts_stand_side_by_side_with_what_was_expected():
+    whole = read_registration().amend()
+    contest = Contest(whole, TWO.table, TWO.labels)
+    row = {"claim": "c", "speed-up": "2", "verdict": "refuted"}
+    now = pd.DataFrame({each.name: row for each in whole.hypotheses}).T
+    table = tables.both_verdicts(contest, now, now.assign(verdict="supported"))
+    assert set(table["verdict"]) == {"refuted"}
+    assert set(table["verdict as registered"]) == {"supported"}
+    assert table.loc["H8", "we expected"] == whole.amendment.expected["H8"]
+
+
+def test_claims_are_held_against_every_ruler_that_met():
+    table = tables.against_rulers(TWO)
+    assert list(table.index) == [(m, f"over {r}") for m in ("meta", "meta-adam") for r in ("sgd@B", "adam")]
+    expected = str(TWO.results["scale 4"].speedup("meta", "sgd@B"))
+    assert table.loc[("meta", "over sgd@B"), "scale 4"] == expected
+    assert tables.ruler_numbers(table, TWO) == {"over_averages": "–"}
+
+
+def test_tunings_are_told_with_their_weights_from_what_was_prepared():
+    part = read_registration().amend().part(["wine"], 2, 8, 1, ["sgd", "sgd@mixture"])
+    part = part._replace(methods=["sgd"])
+    contest = Contest(part, *hold(part, workers=1, progress=False))
+    told = tables.tunings(contest)
+    assert list(told.index) == ["SGD"]
+    rows = contest.table[contest.table.method == "SGD"].groupby("choice").first()
+    shown = ", ".join(
+        f"{lr:.3g} ({weight:.0%})" for lr, weight in zip(rows["lr"], rows["weight"], strict=True)
+    )
+    assert told.loc["SGD", "rates, and how likely each is"] == shown
+    assert told.loc["SGD", "as registered"] == "–"
+    assert float(told.loc["SGD", "one-standard-error choice"]) <= float(f"{rows['lr'].max():.3g}")

@@ -3,8 +3,10 @@
 import base64
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 
@@ -218,3 +220,20 @@ def test_a_page_without_adam_still_has_its_reference(experiment: Experiment) -> 
     made, facts = programs(replace(experiment, rules=rules))
     assert facts["reference"]["rule"] == "reference"
     assert "step_reference" in made
+
+
+def test_the_marks_on_the_slider_are_what_tuning_gave_in_the_contest(experiment: Experiment) -> None:
+    table = pd.read_parquet(Path(__file__).parents[1] / "results" / "amended.parquet")
+    home = table[table.cell == "task A"]
+    for key, label in {
+        "sgd": "SGD",
+        "momentum": "momentum",
+        "adam": "Adam",
+        "meta": "meta-optimizer",
+    }.items():
+        rows = home[home.method == label].groupby("choice")[["lr", "weight"]].first()
+        rule = experiment.rules[key]
+        assert [10**decade for decade, _ in rule.tuned] == pytest.approx(rows["lr"].tolist())
+        assert [weight for _, weight in rule.tuned] == pytest.approx(rows["weight"].tolist(), abs=0.005)
+        told = experiment.describe()["rules"][key]["tuned"]
+        assert told[0] == [1, rule.tuned[0][1]]

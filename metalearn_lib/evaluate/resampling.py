@@ -153,6 +153,8 @@ def never(gaps: NDArray) -> bool:
     below `NEVER`, by Chernoff's bound.
 
         P(mean gap* <= 0) <= min_t (mean exp(-t gap))^n,   t > 0
+
+    References: Chernoff (1952) [chernoff1952measure].
     """
     mean = gaps.mean()
     if mean <= 0:

@@ -223,6 +223,15 @@ def said_numbers(table: pd.DataFrame) -> dict[str, str]:
     }
 
 
+def capped_numbers(table: pd.DataFrame) -> dict[str, str | int]:
+    """What the book quotes of `capped`."""
+    together = {
+        f"uncapped_{key}": table.loc[told, "speed-up"] if told in table.index else "–"
+        for key, told in TOGETHER.items()
+    }
+    return together | {"num_capped": sum(name not in TOGETHER.values() for name in table.index)}
+
+
 def reference_ties(cells: Mapping[str, Cell], seeds: Seeds) -> pd.DataFrame:
     """How the threshold would move if the reference lacked the rate that is best on each instance.
 
