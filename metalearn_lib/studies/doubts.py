@@ -22,10 +22,9 @@ from metalearn_lib.rates.constant import Constant
 from metalearn_lib.shifts.base import Shift
 from metalearn_lib.shifts.random_family import MIXTURE
 from metalearn_lib.statistics import Interval, restricted_speedup, verdict
-from metalearn_lib.statistics.tunings import of_meta_seeds
 from metalearn_lib.studies.base import Study
 from metalearn_lib.studies.contest import Contest
-from metalearn_lib.studies.shared import failing, over, times
+from metalearn_lib.studies.shared import failing, log_gains, over
 from metalearn_lib.types import Seeds
 
 CLAIMS = {
@@ -103,7 +102,7 @@ def deployed_ranks(contest: Contest) -> pd.DataFrame:
             cells = list(contest.inside(group).values())
             if not cells:
                 continue
-            gains = _by_seed(cells, method, baseline)
+            gains = log_gains(cells, method, baseline)
             rank = 1 + int((gains > gains[own]).sum()) if own < len(gains) else 0
             rows[method, group] = {
                 "deployed": f"{np.exp(gains[own]):.2f}" if rank else "–",
@@ -125,14 +124,6 @@ def deployed_seed(file: str) -> int:
     """The number of the meta-seed that ships as a file's rule."""
     (theta, _), (thetas, _) = load_theta(file), load_thetas(file)
     return next(number for number, each in enumerate(thetas) if torch.equal(each, theta))
-
-
-def _by_seed(cells: Sequence[CellResult], method: str, baseline: str) -> NDArray:
-    """The mean log speed-up of each meta-seed over cells."""
-    count = len(cells[0].outcomes[method].steps)
-    before, after = times(cells, baseline), times(cells, method)
-    gains = [restricted_speedup(before, [of_meta_seeds(each, n) for each in after], 2) for n in range(count)]
-    return np.log([each.value for each in gains])
 
 
 def by_choice(contest: Contest, registered: Contest | None = None) -> pd.DataFrame:

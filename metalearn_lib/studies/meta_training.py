@@ -16,14 +16,15 @@ from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate import ORACLE
 from metalearn_lib.evaluate.cells import standard_cells
 from metalearn_lib.evaluate.contest import CellResult
-from metalearn_lib.evaluate.methods import Method, Recipe, Tune, constant
+from metalearn_lib.evaluate.contestants import contestant
+from metalearn_lib.evaluate.methods import Learn, Tune, as_draw
 from metalearn_lib.gradient_estimators import ESTIMATORS
 from metalearn_lib.meta_train import MetaTrainConfig, Trained, mean_estimate, meta_train_many
-from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.shifts.random_family import HOME, families
-from metalearn_lib.statistics import Interval, log_ratios, mean_interval
+from metalearn_lib.statistics import Interval, mean_interval
 from metalearn_lib.studies.base import Study
+from metalearn_lib.studies.shared import log_gains
 from metalearn_lib.tasks.real import RealData
 from metalearn_lib.types import Seeds
 
@@ -164,12 +165,11 @@ def cosines(
 
 def left_out(rules: Mapping[int, Sequence[Trained]], num_instances: int, num_tuning: int) -> Study:
     """Rules, by the number of their families, where none was trained, beside SGD and its oracle."""
-    methods: dict[str, Recipe | Sequence[Recipe]] = {
-        "SGD": Method(Gradient(), Constant(1.0)),
-        ORACLE: Tune(constant(Gradient())),
-    }
+    methods = {label: as_draw(recipe) for label, recipe in map(contestant, ("sgd", "sgd@B"))}
+    base = methods["SGD"]
+    assert isinstance(base, Tune)
     for number, each in rules.items():
-        methods[_from(number)] = [Method(Gradient(), LearnedRate(1.0, run.theta)) for run in each]
+        methods[_from(number)] = [Learn(Gradient(), LearnedRate(1.0, run.theta), base) for run in each]
     cells = tuple(cell for cell in standard_cells() if cell.name in LEFT_OUT)
     return Study("left_out", cells, methods, Seeds("score", num_instances), Seeds("tune", num_tuning))
 
@@ -184,9 +184,9 @@ def captured(results: Mapping[str, CellResult], numbers: Sequence[int]) -> dict[
     Returns:
         Arrays `(meta-seeds,)`.
     """
-    room = np.array([_log_gains(result, ORACLE) for result in results.values()])
+    room = np.array([log_gains([result], ORACLE) for result in results.values()])
     gains = {
-        number: np.array([_log_gains(result, _from(number)) for result in results.values()])
+        number: np.array([log_gains([result], _from(number)) for result in results.values()])
         for number in numbers
     }
     together = {"of both": {number: each.sum(0) / room.sum() for number, each in gains.items()}}
@@ -194,15 +194,6 @@ def captured(results: Mapping[str, CellResult], numbers: Sequence[int]) -> dict[
         name: {number: each[place] / room[place] for number, each in gains.items()}
         for place, name in enumerate(results)
     }
-
-
-def _log_gains(result: CellResult, method: str) -> NDArray:
-    """The mean log speed-up over SGD, `(meta-seeds,)`, or one for a method without any."""
-    outcomes = result.outcomes
-    each = [
-        log_ratios(outcomes["SGD"].steps, steps).mean() for steps in np.atleast_2d(outcomes[method].steps)
-    ]
-    return np.squeeze(each)
 
 
 def more_or_less(many: Interval, few: Interval) -> str:

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
-from metalearn_lib.statistics.tunings import Runs
+from metalearn_lib.statistics.tunings import Runs, of_meta_seeds
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.types import Seeds
 
@@ -31,6 +32,16 @@ def over(cells: Sequence[CellResult], method: str, baseline: str = "SGD") -> Int
     Of one cell it is `CellResult.speedup`.
     """
     return restricted_speedup(times(cells, baseline), times(cells, method))
+
+
+def log_gains(cells: Sequence[CellResult], method: str, baseline: str = "SGD") -> NDArray:
+    """The mean log speed-up over cells, `(meta_seeds,)`; of a method without meta-seeds one."""
+    before, after = times(cells, baseline), times(cells, method)
+    if cells[0].outcomes[method].steps.ndim == 1:
+        return np.log([over(cells, method, baseline).value])
+    seeds = range(len(cells[0].outcomes[method].steps))
+    gains = [restricted_speedup(before, [of_meta_seeds(each, seed) for each in after], 2) for seed in seeds]
+    return np.log([each.value for each in gains])
 
 
 def regret(cells: Sequence[CellResult], method: str, oracle: str) -> Interval:
