@@ -155,11 +155,9 @@ def hold(
 
 
 def rulers(registration: Registration) -> Study:
-    """Adam re-tuned on B in the cells in which the contest does not have it; by an amendment further rulers, too."""
+    """Adam re-tuned on B in the cells in which the contest does not have it."""
     cells = tuple(cell for cell in registration.scored if cell.name not in ALL_MEET)
-    amendment = registration.amendment
-    names = ["adam@B", *(() if amendment is None else amendment.methods)]
-    methods = _of_meta_seeds(registration, [name for name in names if name.endswith("@B")])
+    methods = _of_meta_seeds(registration, ["adam@B"])
     return Study("rulers", cells, methods, registration.score_seeds, registration.tune_seeds)
 
 
