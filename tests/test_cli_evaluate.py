@@ -33,6 +33,12 @@ def test_the_command_prints_a_line_for_each_rival_and_writes_every_run_and_a_fig
     assert list(dict.fromkeys(table["method"])) == methods
     assert all(f"\n{method} " in printed for method in methods)
     assert set(table["cell"]) == {"scale 2"}
+    first = table[table["method"] == "SGD"].iloc[0]
+    told = printed[printed.index("tuned rates") :]
+    assert f"{first['lr']:.3g} ({first['weight']:.0%})" in next(
+        line for line in told.splitlines() if line.startswith("SGD ")
+    )
+    assert not any(line.startswith("Prodigy") for line in told.splitlines())
     counts = table.groupby(["method", "meta_seed", "choice"], observed=True).size()
     assert set(counts) == {2}
     assert "<svg" in out.with_suffix(".svg").read_text()

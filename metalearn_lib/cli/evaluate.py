@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from metalearn_lib.cli import CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import pandas as pd
 
     from metalearn_lib.evaluate import CellResult
 
@@ -93,6 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except (RuntimeError, StoreError) as error:
         raise CommandError(str(error)) from error
     print(_report(by_cell(table)[cell.name]))
+    print("\n".join(["", "tuned rates, and how likely other instances are to give each:", *_tuned(table)]))
     print(f"\nwrote {out} and {_draw(by_cell(table)[cell.name], out.with_suffix('.svg'))}")
     return 0
 
@@ -168,6 +172,14 @@ def _report(result: CellResult) -> str:
             f"{name:<36} {result.speedup(name)!s:>24}  {result.mean_epochs(name):>7.2f}  {failed:>11}"
         )
     return "\n".join(lines)
+
+
+def _tuned(table: pd.DataFrame) -> Iterator[str]:
+    """A line for each method that was tuned."""
+    rows = table[table["tuning"] != ""].groupby(["method", "choice"], observed=True, sort=False).first()
+    for method, choices in rows.groupby("method", observed=True, sort=False):
+        pairs = zip(choices["lr"], choices["weight"], strict=True)
+        yield f"{method:<36} " + ", ".join(f"{lr:.3g} ({weight:.0%})" for lr, weight in pairs)
 
 
 def _draw(result: CellResult, path: Path) -> Path:
