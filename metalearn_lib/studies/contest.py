@@ -82,19 +82,23 @@ class Contest:
         """
         if not self.registration.whole:
             return self
-        whole = read_registration()
-        whole = whole if self.registration.amendment is None else whole.amend()
-        rest, table = whole.others(), others(whole).table(workers)
+        rest, table = self._everything.others(), others(self._everything).table(workers)
         check_traps(rest, table, self.labels)
         cells, groups = self.registration.cells | rest.cells, self.registration.groups | rest.groups
         more = self.registration._replace(cells=cells, groups=groups)
         return replace(self, registration=more, table=pd.concat([self.table, table]))
 
+    @property
+    def _everything(self) -> Registration:
+        """All that was registered, amended if this is."""
+        whole = read_registration()
+        return whole if self.registration.amendment is None else whole.amend()
+
     def with_rulers(self, workers: int | None = None) -> Contest:
         """And Adam re-tuned on B in the cells of the whole in which the contest does not have it."""
         if not self.registration.whole:
             return self
-        table = rulers(self.registration).table(workers)
+        table = rulers(self._everything.held()).table(workers)
         return replace(self, table=pd.concat([self.table, table]))
 
 

@@ -84,7 +84,7 @@ def held_up(
             rows["a rate per layer over the oracle", name] = _before_and_after(
                 before, new.speedup(LAYERED, oracle)
             )
-    return pd.DataFrame(rows).T
+    return pd.DataFrame(rows).T.sort_index(level=0, sort_remaining=False, kind="stable")
 
 
 def _before_and_after(before: Interval, after: Interval) -> dict[str, str]:
