@@ -200,15 +200,14 @@ def test_trials_never_help_where_every_rate_is_slower_and_none_is_needed_where_t
     assert set(tables.overtaken(tried([10, 10], [90, 90]), results, "meta").loc["task A"]) == {"0"}
 
 
-def test_both_verdicts_stand_side_by_side_with_what_was_expected():
+def test_verdicts_stand_beside_what_was_expected_of_them():
     whole = read_registration().amend()
-    contest = Contest(whole, TWO.table, TWO.labels)
-    row = {"claim": "c", "speed-up": "2", "verdict": "refuted"}
+    row = {"claim": "c", "prior": "likely", "speed-up": "2", "verdict": "refuted"}
     now = pd.DataFrame({each.name: row for each in whole.hypotheses}).T
-    table = tables.both_verdicts(contest, now, now.assign(verdict="supported"))
-    assert set(table["verdict"]) == {"refuted"}
-    assert set(table["verdict as registered"]) == {"supported"}
-    assert table.loc["H8", "we expected"] == whole.amendment.expected["H8"]
+    table = tables.with_expected(Contest(whole, TWO.table, TWO.labels), now)
+    assert list(table) == ["claim", "prior", "we expected", "speed-up", "verdict"]
+    assert table["we expected"].to_dict() == {name: whole.amendment.expected[name] for name in now.index}
+    assert set(tables.with_expected(TWO, now)["we expected"]) == {"–"}
 
 
 def test_claims_are_held_against_every_ruler_that_met():

@@ -62,21 +62,13 @@ def verdicts(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame({each.name: unknown for each in contest.registration.hypotheses}).T
 
 
-def both_verdicts(contest: Contest, judged: pd.DataFrame, registered: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts by the amendment, what we had expected of them, and those by the registered tuning.
-
-    Args:
-        judged, registered: as `verdicts` gives them.
-    """
+def with_expected(contest: Contest, judged: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts, beside what an amendment expects of them."""
     amendment = contest.registration.amendment
-    expected = amendment.expected if amendment else {}
-    return judged.assign(
-        **{
-            "we expected": [expected.get(str(name), "–") for name in judged.index],
-            "as registered": registered["speed-up"],
-            "verdict as registered": registered["verdict"],
-        }
-    )
+    expected = [amendment.expected[str(name)] if amendment else "–" for name in judged.index]
+    judged = judged.copy()
+    judged.insert(min(2, judged.shape[1]), "we expected", expected)
+    return judged
 
 
 def tunings(contest: Contest, registered: Contest | None = None) -> pd.DataFrame:
