@@ -66,9 +66,9 @@ def with_expected(contest: Contest, judged: pd.DataFrame) -> pd.DataFrame:
     """Verdicts, beside what an amendment expects of them."""
     amendment = contest.registration.amendment
     expected = [amendment.expected[str(name)] if amendment else "–" for name in judged.index]
-    judged = judged.copy()
-    judged.insert(min(2, judged.shape[1]), "we expected", expected)
-    return judged
+    judged = judged.assign(**{"we expected": expected})
+    first = [name for name in ("claim", "prior", "we expected") if name in judged]
+    return judged.reindex(columns=[*first, *judged.columns.drop(first)])
 
 
 def tunings(contest: Contest, registered: Contest | None = None) -> pd.DataFrame:
