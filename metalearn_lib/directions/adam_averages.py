@@ -26,7 +26,6 @@ class AdamAverages(Direction):
     pair: float = len(PAIRS) - 1
 
     label = "Adam with its averages"
-    base_lr = Adam.base_lr
     number, tried = "pair", tuple(float(each) for each in range(len(PAIRS)))
 
     @property
