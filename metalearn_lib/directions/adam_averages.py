@@ -25,7 +25,7 @@ class AdamAverages(Direction):
 
     pair: float = len(PAIRS) - 1
 
-    label = "Adam with its averages"
+    label, colour = "Adam with its averages", "#C49A00"
     number, tried = "pair", tuple(float(each) for each in range(len(PAIRS)))
 
     @property
