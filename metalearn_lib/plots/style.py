@@ -41,6 +41,7 @@ class Colours(Mapping[str, str]):
         if label in self.fixed:
             return self.fixed[label]
         kinds = {kind.label: kind for registry in self.registries for kind in reversed(registry.known())}
+        kinds |= {kind.label: kind for registry in self.registries for kind in registry.values()}
         if (kind := kinds.get(label)) is not None and (own := vars(kind).get("colour")):
             return own
         plain = next((label.removesuffix(each) for each in self.suffixes if label.endswith(each)), label)
