@@ -24,6 +24,7 @@ from torch import nn
 from metalearn_lib.cores import one_thread
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.directions.learned_update import LearnedUpdate
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import AntitheticES, Estimator, PersistentES, Problem, with_theta
@@ -133,6 +134,7 @@ def contestants() -> dict[str, Contestant]:
     theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
     learned, fused = LearnedRate(0.1, theta), fuse(MLP(SIZES))
     by_layer = LayerRates(torch.zeros(LayerRates.network().num_theta), layer_sizes(fused))
+    update = LearnedUpdate(LearnedUpdate.network().init_theta(torch.Generator().manual_seed(0))).of(fused)
     return {
         "sgemm limit": sgemm(),
         "plain nn.Module + torch.optim loop": plain_loop(),
@@ -144,6 +146,9 @@ def contestants() -> dict[str, Contestant]:
         "inner loop, learned rate, fused gradient": loop(InnerLoop(fused, learned)),
         "inner loop, learned rate, one function": loop(FusedLoop(fused, learned)),
         "inner loop, learned rate on Adam, one function": loop(FusedLoop(fused, learned, Adam())),
+        "inner loop, constant rate on Adam, one function": loop(FusedLoop(fused, Constant(0.01), Adam())),
+        "inner loop, an update per weight": loop(InnerLoop(MLP(SIZES), Constant(0.01), update)),
+        "inner loop, an update per weight, one function": loop(FusedLoop(fused, Constant(0.01), update)),
         "inner loop, a rate per layer, fused gradient": loop(InnerLoop(fused, learned, by_layer)),
         "inner loop, a rate per layer, one function": loop(FusedLoop(fused, learned, by_layer)),
         "ES, 64 tasks, horizon 96, chunks of 16": estimator(AntitheticES(), 1, 16),

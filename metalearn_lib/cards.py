@@ -21,6 +21,7 @@ from metalearn_lib.files import atomic_path
 from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
 
@@ -113,7 +114,7 @@ def _open(name: str | os.PathLike[str]) -> Iterator[Any]:
 
 def rule_of(
     config: Mapping[str, Any], theta: Tensor, base_lr: float | Tensor = 1.0, learner: Learner | None = None
-) -> tuple[Direction, LearnedRate | LearnedSchedule]:
+) -> tuple[Direction, LearnedRate | LearnedSchedule | Constant]:
     """The direction and the rate that a card's meta-training trained.
 
     Args:
@@ -126,10 +127,13 @@ def rule_of(
     if (name := config.get("learned_direction")) is not None:
         kind, hidden = learned_directions()[name], config["hidden"]
         theta, own = split_theta(theta, kind.network(hidden).num_theta)
-        direction = kind(own, hidden=hidden)
+        direction = kind(own, hidden=hidden)  # type: ignore[call-arg]
     if learner is not None:
         direction = direction.of(learner)
-    if config.get("controller", "network") == "schedule":
+    controller = config.get("controller", "network")
+    if controller == "constant":
+        return direction, Constant(base_lr)
+    if controller == "schedule":
         return direction, LearnedSchedule(base_lr, theta)
     inputs = make_inputs(config.get("inputs"))
     return direction, LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))

@@ -199,6 +199,25 @@ class ModuleLearner(Learner):
         return functional_call(self.module, named, (x,))
 
 
+def tensor_sizes(learner: Learner) -> tuple[tuple[int, int], ...]:
+    """How many weights each of a network's tensors has, in their order, and to how many inputs each of its units is
+    joined, its fan-in; 0 where it is no matrix, as a bias is none.
+
+    Raises:
+        ValueError: for a learner whose tensors are not known.
+    """
+    mlp = getattr(learner, "mlp", learner)
+    if isinstance(mlp, MLP):
+        pairs = pairwise(mlp.sizes)
+        return tuple(each for fan_in, fan_out in pairs for each in ((fan_in * fan_out, fan_in), (fan_out, 0)))
+    if isinstance(mlp, ModuleLearner):
+        shapes = mlp.shapes.values()
+        return tuple((shape.numel(), shape[1:].numel() if len(shape) > 1 else 0) for shape in shapes)
+    raise ValueError(
+        f"{type(learner).__name__} does not say what its tensors are; use an MLP or a ModuleLearner."
+    )
+
+
 def layer_sizes(learner: Learner) -> tuple[int, ...]:
     """How many weights each layer of a network has, in their order; a module's layers are its innermost modules.
 

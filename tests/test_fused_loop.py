@@ -9,6 +9,7 @@ from metalearn_lib.directions.adamw import AdamW
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_rates import LayerRates
 from metalearn_lib.directions.learned_momentum import LearnedMomentum
+from metalearn_lib.directions.learned_update import LearnedUpdate
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.directions.nesterov import Nesterov
 from metalearn_lib.fused import loop as fused_loop
@@ -24,6 +25,7 @@ from metalearn_lib.meta_train import MetaTrainConfig
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
+from metalearn_lib.rates.learned_schedule import LearnedSchedule
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.trees import leaves, twice
 from metalearn_lib.types import Seeds
@@ -53,13 +55,19 @@ def problem(rate, direction=Gradient(), monitor=Monitor(), num_tasks=5, arms=2):
     plain, ours = (kind(fuse(LEARNER), rate, direction, monitor) for kind in (InnerLoop, FusedLoop))
     state = plain.init(instances.params)
     state = twice(state) if arms == 2 else state
-    if isinstance(rate, LearnedRate):
+    if isinstance(rate, LearnedRate) or isinstance(direction, LearnedUpdate):
         shape = (arms * num_tasks, theta_of(state).shape[1])
         theta = 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))
         state = with_theta(state, theta)
+    if isinstance(rate, LearnedRate):
         base_lr = torch.logspace(-2, 2, arms * num_tasks) * state.rate.base_lr
         state = state._replace(rate=state.rate._replace(base_lr=base_lr))
     return instances, state, plain, ours
+
+
+def update(hidden=8):
+    """A learned update, whose theta says nothing until it is set."""
+    return LearnedUpdate(torch.zeros(LearnedUpdate.network(hidden).num_theta), hidden=hidden).of(LEARNER)
 
 
 def learned(base_lr=0.1, **settings):
@@ -75,11 +83,15 @@ def learned(base_lr=0.1, **settings):
         (learned(0.05), Momentum(0.8), Monitor()),
         (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
         (learned(0.05), LayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
+        (Constant(0.01), update(8), Monitor()),
+        (learned(1e-4), update(3), Monitor()),
+        (Constant(0.05), Gradient(), Monitor(0.3, 0.6)),
         (learned(hidden=3, bound=0.5, inputs=make_inputs()[::-3]), Gradient(), Monitor(0.3, 0.6)),
         *((learned(inputs=(kind(),)), Gradient(), Monitor()) for kind in fused_loop._INPUTS),
     ],
     ids=[
-        *("gradient", "momentum", "adam", "rates of layers", "other settings"),
+        *("gradient", "momentum", "adam", "rates of layers"),
+        *("update", "update at a learned rate", "constant", "other settings"),
         *(f"told {kind.name} alone" for kind in fused_loop._INPUTS),
     ],
 )
@@ -161,13 +173,13 @@ def _third(branch):
 @pytest.mark.parametrize(
     ("rate", "direction"),
     [
-        (Constant(0.1), Gradient()),
+        (LearnedSchedule(0.1, torch.zeros(3)), Gradient()),
         (learned(inputs=make_inputs(INPUTS)), Gradient()),
         (learned(), Nesterov()),
         (learned(), AdamW()),
         (learned(), LearnedMomentum(torch.zeros(LearnedMomentum.network().num_theta), LAYERS)),
     ],
-    ids=["a constant rate", "alignment", "nesterov", "adamw", "a learned momentum"],
+    ids=["a schedule", "alignment", "nesterov", "adamw", "a learned momentum"],
 )
 def test_what_it_does_not_hold_is_the_loops_own_bit_for_bit(rate, direction, calls):
     instances, state, plain, ours = problem(rate, direction)
@@ -215,6 +227,12 @@ def test_points_that_lie_otherwise_in_memory_are_read_all_the_same():
     [
         ({}, FusedLoop, True),
         ({"direction": "adam"}, FusedLoop, True),
+        ({"direction": "adam", "learned_direction": "update"}, FusedLoop, True),
+        (
+            {"direction": "adam", "learned_direction": "update", "controller": "constant"},
+            FusedLoop,
+            True,
+        ),
         ({"learned_direction": "layer_rates"}, FusedLoop, True),
         ({"vary_setup": True, "families": ("home", "scale")}, FusedLoop, True),
         ({"learned_direction": "momentum"}, CompiledLoop, False),
@@ -250,7 +268,7 @@ def wrong(change, part="of_rate"):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rule: setattr(rule, "direction", 4), "there is no such direction"),
+        (lambda rule: setattr(rule, "direction", 5), "there is no such direction"),
         (lambda rule: setattr(rule, "direction", -1), "there is no such direction"),
         (lambda rule: setattr(rule, "direction", 1), "the state has another number of parts than the rule"),
         (lambda rule: setattr(rule, "num_layers", 2), "the layers do not make up the weights"),
@@ -280,6 +298,31 @@ def test_a_rule_that_would_read_past_an_end_is_refused_and_nothing_is_changed(ch
     with pytest.raises(ValueError, match=rf"unroll in C\+\+ refuses its arguments: .*{message}"):
         ours.unroll(instances, state)
     assert all(map(torch.equal, leaves(state), kept))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda update: setattr(update, "hidden", 0), "an update has another number of weights"),
+        (lambda update: setattr(update, "hidden", 9), "an update has another number of weights"),
+        (lambda update: setattr(update, "num_theta", 77), "an update has another number of weights"),
+        (lambda update: setattr(update, "num_tensors", 5), "the tensors do not make up the weights"),
+        (lambda update: setattr(update, "num_tensors", 0), "the tensors do not make up the weights"),
+        (lambda update: update.sizes.__setitem__(1, 0), "the tensors do not make up the weights"),
+        (lambda update: update.sizes.__setitem__(0, 10**6), "the tensors do not make up the weights"),
+    ],
+)
+def test_an_update_that_would_read_past_an_end_is_refused(change, message, monkeypatch):
+    instances, state, _, ours = problem(Constant(0.1), update())
+    made = fused_loop._rule
+
+    def changed(*arguments):
+        change((rule := made(*arguments)).update)
+        return rule
+
+    monkeypatch.setattr(fused_loop, "_rule", changed)
+    with pytest.raises(ValueError, match=rf"refuses its arguments: .*{message}"):
+        ours.unroll(instances, state)
 
 
 def test_a_state_of_other_sizes_or_parts_is_refused(monkeypatch):

@@ -13,7 +13,7 @@ from metalearn_lib.cards import learned_directions, rule_of, save_theta
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_factors import LayerFactors
 from metalearn_lib.directions.layer_rates import LayerRates
-from metalearn_lib.directions.learned import split_theta
+from metalearn_lib.directions.learned import LearnedParts, split_theta
 from metalearn_lib.directions.learned_momentum import LearnedMomentum
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.evaluate import Cell, Tune, by_cell, constant, evaluate
@@ -29,7 +29,8 @@ from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.types import Seeds
 
-EACH = pytest.mark.parametrize("kind", learned_directions().values(), ids=learned_directions())
+PARTS = {name: kind for name, kind in learned_directions().items() if issubclass(kind, LearnedParts)}
+EACH = pytest.mark.parametrize("kind", PARTS.values(), ids=PARTS)
 NAMES = pytest.mark.parametrize("name", learned_directions())
 BY_LAYER = rival(LayerFactors)
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
@@ -38,6 +39,12 @@ TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
 def theta_at_random(kind, scale=0.1):
     generator = torch.Generator().manual_seed(3)
     return scale * torch.randn(kind.network(4).num_theta, generator=generator, dtype=torch.float64)
+
+
+def learning(config, name, **settings):
+    """The same meta-training, but of a learned direction beside the rate."""
+    begins_as = learned_directions()[name].begins_as
+    return replace(config, learned_direction=name, direction=begins_as, **settings)
 
 
 def saying(kind, change):
@@ -179,7 +186,7 @@ def test_momentum_sees_whether_the_gradient_agrees_with_the_average():
 
 @NAMES
 def test_the_meta_loss_has_the_derivative_that_finite_differences_find(name, instances, learner):
-    config = replace(TINY, learned_direction=name, hidden=4)
+    config = learning(TINY, name, hidden=4)
     smooth = MLP((learner.sizes[0], 6, learner.sizes[-1]), activation="tanh")
     weights = torch.stack(
         [smooth.init(torch.Generator().manual_seed(s)) for s in range(len(instances.params))]
@@ -189,7 +196,7 @@ def test_the_meta_loss_has_the_derivative_that_finite_differences_find(name, ins
     theta = 0.05 * torch.randn(num_theta, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
     def loss(theta):
-        _, info = config.loop("sgd", smooth, 0.3, theta).unroll(points, stop=5)
+        _, info = config.loop(config.direction, smooth, 0.05, theta).unroll(points, stop=5)
         return bounded_log(info.loss).mean()
 
     theta.requires_grad_()
@@ -217,9 +224,9 @@ def test_layers_are_told_of_networks_modules_and_the_fused_one_and_of_no_other()
 
 @NAMES
 def test_one_theta_holds_the_rate_s_part_and_then_the_direction_s(name, instances, learner):
-    config = replace(TINY, learned_direction=name, hidden=4)
+    config = learning(TINY, name, hidden=4)
     theta = torch.arange(float(len(config.init_theta()))).double()
-    loop = config.loop("sgd", learner, 0.1, theta)
+    loop = config.loop(config.direction, learner, 0.1, theta)
     state = loop.init(instances.params)
     assert torch.equal(theta_of(state)[0], theta)
     rate = LearnedRate(0.1, theta, config.meta_optimizer)
@@ -231,9 +238,8 @@ def test_one_theta_holds_the_rate_s_part_and_then_the_direction_s(name, instance
 
 @NAMES
 def test_meta_training_learns_it_and_its_card_gives_it_again(name):
-    config = MetaTrainConfig(
-        num_tasks=16, horizon=24, batch_size=64, outer_steps=20, base_lr_decades=1.0, learned_direction=name
-    )
+    config = MetaTrainConfig(num_tasks=16, horizon=24, batch_size=64, outer_steps=20, base_lr_decades=1.0)
+    config = learning(config, name)
     trained = meta_train(config, progress=False)
     before = config.init_theta()
     assert validation_loss(config, trained.theta, 32) < validation_loss(config, before, 32) - 0.1
@@ -243,7 +249,7 @@ def test_meta_training_learns_it_and_its_card_gives_it_again(name):
     assert torch.equal(again.theta, trained.theta)
 
 
-@NAMES
+@pytest.mark.parametrize("name", PARTS)
 def test_in_a_contest_the_untrained_rule_is_sgd(name, family, tmp_path):
     config = replace(TINY, learned_direction=name, base_lr=0.5)
     file = tmp_path / "rule.safetensors"
@@ -305,7 +311,7 @@ def test_a_file_s_rule_is_told_by_its_card(learner):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["--learned-direction", "layers"], "'layers' is unknown; use one of layer_rates, momentum"),
+        (["--learned-direction", "layers"], "'layers' is unknown; use one of layer_rates, momentum, update"),
         (["--learned-direction", "momentum", "--direction", "adam"], "use direction='sgd' and not 'adam'"),
         (
             ["--learned-direction", "momentum", "--estimator", "reinforce"],

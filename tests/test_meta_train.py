@@ -164,6 +164,57 @@ def test_every_estimator_trains_over_families_and_setups_and_repeats_itself(esti
     assert of_card.meta_optimizer == config.meta_optimizer
 
 
+def test_set_ups_that_vary_widely_reach_from_one_layer_of_four_to_four_of_more_than_a_hundred():
+    config = replace(
+        TINY,
+        vary_setup=True,
+        vary_widely=True,
+        horizon=32,
+        longest_horizon=2000,
+        outer_steps=400,
+        num_tasks=1,
+    )
+    drawn = [config.set_up(step, 0, config.generator(step + 1, 0)) for step in range(400)]
+    depths, widths = ({count(each.hidden) for each in drawn} for count in (len, max))
+    assert depths == {1, 2, 3, 4}
+    assert min(widths) == 4
+    assert 100 < max(widths) <= 128
+    assert {each.batch_size for each in drawn} == {16, 32, 64, 128, 256}
+    often = {
+        horizon: sum(each.horizon == horizon for each in drawn) for horizon in (32, 64, 128, 256, 512, 1024)
+    }
+    assert sum(often.values()) == 400  # and none is longer
+    total = sum(2.0**-k for k in range(6))
+    for doublings, (horizon, times) in enumerate(often.items()):
+        share = 2.0**-doublings / total
+        assert abs(times - 400 * share) < 4 * math.sqrt(400 * share), horizon
+
+
+def test_where_the_horizon_alone_varies_it_doubles_up_to_the_longest():
+    config = replace(TINY, vary_horizon=True, longest_horizon=24)
+    drawn = {config.set_up(step, 0, config.generator(step + 1, 0)).horizon for step in range(60)}
+    assert drawn == {6, 12, 24}
+    with pytest.raises(ValueError, match="longest_horizon=5 lies below horizon=6"):
+        replace(TINY, longest_horizon=5)
+
+
+def test_rescaled_tasks_begin_as_the_same_functions_of_other_weights():
+    config = replace(TINY, rescale_decades=2.0)
+    problems = [each.problem(0, each.set_up(0, 0, each.generator(1, 0))) for each in (TINY, config)]
+    (plain, _), (rescaled, state) = (problem.draw(0, 4) for problem in problems)
+    assert torch.equal(state.params, rescaled.params)
+    assert torch.equal(plain.params[::2], rescaled.params[::2])
+    ratios = (rescaled.params / plain.params)[1::2].nan_to_num(1.0)  # biases are 0
+    assert ratios.max() > 5
+    assert ratios.min() < 1 / 5
+    learner, x = problems[0].loop.learner, plain.batch(0).x
+    torch.testing.assert_close(learner.logits(rescaled.params, x), learner.logits(plain.params, x))
+    again, _ = problems[1].draw(2, 2)
+    assert torch.equal(again.params, rescaled.params[2:])
+    with pytest.raises(ValueError, match=r"rescale_decades=5 must lie in \[0, 4\]"):
+        replace(TINY, rescale_decades=5)
+
+
 def test_every_family_can_be_trained_on_and_the_contests_mixture_is_drawn_as_ever():
     home, seeds = GaussianMixture(num_points=256, num_test=128), Seeds("demo", 12)
     for name, kind in families().items():

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from metalearn_lib.directions.learned import LearnedDirection, LearnedDirectionState
+from metalearn_lib.directions.learned import LearnedParts, PartsState
 from metalearn_lib.inputs.grad_trend import GradTrend
 from metalearn_lib.inputs.log_grad_norm import LogGradNorm
 from metalearn_lib.inputs.log_lr import LogLr
 from metalearn_lib.inputs.log_weight_norm import LogWeightNorm
 
 
-class LayerRates(LearnedDirection):
+class LayerRates(LearnedParts):
     """The gradient with a factor for each layer: with the rate, a learned rate per layer.
 
         direction_l = exp(log scale_l) grad_l
@@ -28,9 +28,7 @@ class LayerRates(LearnedDirection):
     inputs = (LogLr(), LogGradNorm(), LogWeightNorm(), GradTrend())
     limits = (-7.0, 7.0)
 
-    def __call__(
-        self, state: LearnedDirectionState, grad: Tensor, params: Tensor
-    ) -> tuple[Tensor, LearnedDirectionState]:
+    def __call__(self, state: PartsState, grad: Tensor, params: Tensor) -> tuple[Tensor, PartsState]:
         pieces = grad.split(self.layers, 1)
         norms = (
             torch.stack([torch.linalg.vector_norm(piece, dim=1) for piece in each], 1)

@@ -1,17 +1,15 @@
-"""What every learned direction is: a number for each part of the weights, which a second meta-optimizer moves.
-
-Each is a sibling of `Gradient`, and is the gradient, bit for bit, while its meta-parameters are untrained. It sees
-what a direction is given, gradients and weights; the loss is the rate's to watch.
+"""What every learned direction is: a direction with meta-parameters, and a plain one, bit for bit, while they are
+untrained. It sees what a direction is given, gradients and weights; the loss is the rate's to watch.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.inputs.base import Input
@@ -20,8 +18,39 @@ from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.monitor import Monitor, bounded_log
 
 
-class LearnedDirectionState(NamedTuple):
-    """What a learned direction keeps of each part of the weights that it moves by itself."""
+class Network(Protocol):
+    """What a learned direction's meta-parameters belong to."""
+
+    @property
+    def num_theta(self) -> int: ...
+
+    def init_theta(self, generator: Generator) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class LearnedDirection(Direction):
+    """A direction with meta-parameters.
+
+    Args:
+        theta: meta-parameters `(theta,)`; the state's field of that name has them for each task.
+    """
+
+    theta: Tensor
+
+    rival = False
+    setting: ClassVar[str]
+    """what meta-training calls it"""
+    begins_as: ClassVar[str] = "sgd"
+    """the direction that it is while untrained, by meta-training's name"""
+
+    @classmethod
+    @abstractmethod
+    def network(cls, hidden: int) -> Network:
+        """What `theta` belongs to, with so many hidden units."""
+
+
+class PartsState(NamedTuple):
+    """What such a direction keeps of each part of the weights that it moves by itself."""
 
     theta: Tensor
     """meta-parameters `(tasks, theta)`"""
@@ -38,8 +67,8 @@ class LearnedDirectionState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LearnedDirection(Direction):
-    """A direction with a number for each part of the weights, which a meta-optimizer moves before every update.
+class LearnedParts(LearnedDirection):
+    """The gradient with a number for each part of the weights, which a meta-optimizer moves before every update.
 
         log scale += change,   within `limits`
 
@@ -49,7 +78,6 @@ class LearnedDirection(Direction):
         hidden: units of the meta-optimizer.
     """
 
-    theta: Tensor
     layers: tuple[int, ...] = ()
     hidden: int = 16
 
@@ -60,36 +88,27 @@ class LearnedDirection(Direction):
     parts: ClassVar[int | None] = None
     """how many there are; None is one for each layer"""
 
-    rival = False
-    setting: ClassVar[str]
-    """what meta-training calls it"""
-
     @classmethod
     def network(cls, hidden: int = 16) -> MetaOptimizer:
-        """The meta-optimizer that `theta` belongs to."""
         return MetaOptimizer(hidden, inputs=cls.inputs)
 
-    def of(self, learner: Learner) -> LearnedDirection:
+    def of(self, learner: Learner) -> LearnedParts:
         return replace(self, layers=layer_sizes(learner))
 
-    def init(self, params: Tensor) -> LearnedDirectionState:
+    def init(self, params: Tensor) -> PartsState:
         tasks, parts = len(params), self.parts or len(self.layers)
         network = self.network(self.hidden)
         nothing = params.new_zeros(tasks, parts)
         memory = params.new_zeros(tasks, parts, network.num_outputs - 1)
         theta = self.theta.to(params).expand(tasks, -1)
-        return LearnedDirectionState(
+        return PartsState(
             theta, nothing, memory, nothing, params.new_zeros(tasks, 1), params.new_zeros(tasks, 0)
         )
 
     @abstractmethod
-    def __call__(
-        self, state: LearnedDirectionState, grad: Tensor, params: Tensor
-    ) -> tuple[Tensor, LearnedDirectionState]: ...
+    def __call__(self, state: PartsState, grad: Tensor, params: Tensor) -> tuple[Tensor, PartsState]: ...
 
-    def move(
-        self, state: LearnedDirectionState, grad_norm: Tensor, weight_norm: Tensor, **seen: Tensor
-    ) -> LearnedDirectionState:
+    def move(self, state: PartsState, grad_norm: Tensor, weight_norm: Tensor, **seen: Tensor) -> PartsState:
         """The state with each part's log scale moved, from its norms and what else is `seen`, `(tasks, parts)`."""
         network = self.network(self.hidden)
         log_grad, log_weight = bounded_log(grad_norm), bounded_log(weight_norm)

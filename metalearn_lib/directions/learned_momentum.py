@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from metalearn_lib.directions.learned import LearnedDirection, LearnedDirectionState
+from metalearn_lib.directions.learned import LearnedParts, PartsState
 from metalearn_lib.inputs.alignment import Alignment
 from metalearn_lib.inputs.grad_trend import GradTrend
 from metalearn_lib.inputs.log_grad_norm import LogGradNorm
@@ -15,7 +15,7 @@ from metalearn_lib.inputs.log_lr import LogLr
 from metalearn_lib.inputs.log_weight_norm import LogWeightNorm
 
 
-class LearnedMomentum(LearnedDirection):
+class LearnedMomentum(LearnedParts):
     """A running average of gradients over a learned number of steps.
 
         span      = exp(log scale),   1 to 100 steps
@@ -34,12 +34,10 @@ class LearnedMomentum(LearnedDirection):
     limits = (0.0, math.log(100.0))
     parts = 1
 
-    def init(self, params: Tensor) -> LearnedDirectionState:
+    def init(self, params: Tensor) -> PartsState:
         return super().init(params)._replace(average=torch.zeros_like(params))
 
-    def __call__(
-        self, state: LearnedDirectionState, grad: Tensor, params: Tensor
-    ) -> tuple[Tensor, LearnedDirectionState]:
+    def __call__(self, state: PartsState, grad: Tensor, params: Tensor) -> tuple[Tensor, PartsState]:
         alignment = torch.cosine_similarity(grad, state.average).nan_to_num(nan=0.0)
         norms = (torch.linalg.vector_norm(each, dim=1, keepdim=True) for each in (grad, params))
         state = self.move(state, *norms, alignment=alignment.unsqueeze(1))

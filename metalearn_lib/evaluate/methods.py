@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.evaluate.cells import Cell
@@ -168,13 +169,13 @@ class Learn(Recipe):
 
     Args:
         direction: what the rate scales, perhaps itself learned.
-        rate: the rate; its own `base_lr` is put aside.
+        rate: the rate; its own base rate is put aside.
         base: how the base rate was tuned.
         base_lr_factor: a factor on the base rate, to set it wrong.
     """
 
     direction: Direction
-    rate: LearnedRate | LearnedSchedule
+    rate: LearnedRate | LearnedSchedule | Constant
     base: Tune
     base_lr_factor: float = 1.0
 
@@ -187,10 +188,18 @@ class Learn(Recipe):
 
     def method(self, numbers: Mapping[str, Any], cell: Cell, seeds: Seeds) -> Method:
         base_lr = numbers["lr"] * self.base_lr_factor * cell.base_lr_factor
-        return Method(self.direction, replace(self.rate, base_lr=base_lr))
+        base = next(iter(fields(self.rate)))  # the first field of every rule is its rate
+        return Method(self.direction, replace(self.rate, **{base.name: base_lr}))
+
+    @property
+    def theta(self) -> Tensor:
+        """All its meta-parameters `(theta,)`, the rate's and then the direction's."""
+        return torch.cat([part.theta for part in (self.rate, self.direction) if hasattr(part, "theta")])  # type: ignore[union-attr]
 
     def untrained(self) -> Learn:
-        """The same with meta-parameters that say nothing: its base rate."""
+        """The same with meta-parameters of the rate that say nothing: its base rate."""
+        if isinstance(self.rate, Constant):
+            return self
         return replace(self, rate=replace(self.rate, theta=torch.zeros_like(self.rate.theta)))
 
 

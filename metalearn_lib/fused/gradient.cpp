@@ -138,7 +138,7 @@ static void outer_product(float* out, const float* left, const float* right, int
     for (; r < rows; ++r) row_of_dots<1>(out + r * columns, left + r * n, right, columns, n);
 }
 
-// exp(x) for x of at most 0, to a unit or two in the last place: 2^k e^r, with e^r by Cephes' polynomial (Moshier 1989)
+// exp(x) for x of at most 88, to a unit or two in the last place: 2^k e^r, with e^r by Cephes' polynomial (Moshier 1989)
 static inline Lane exp_of(Lane x) {
     x = x < -87.0f ? Lane{} - 87.0f : x;
     const Lane shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number

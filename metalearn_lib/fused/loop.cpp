@@ -1,5 +1,6 @@
-// `InnerLoop.unroll` at the learned rate: what inner_loop.py, monitor.py, meta_optimizer.py and directions/ say in
-// PyTorch, with the steps of a task one after another, so that its points and weights stay in the core's nearest caches.
+// `InnerLoop.unroll` at a learned rate or a constant one: what inner_loop.py, monitor.py, meta_optimizer.py and
+// directions/ say in PyTorch, with the steps of a task one after another, so that its points and weights stay in the
+// core's nearest caches.
 #include <cstring>
 #include <numeric>
 
@@ -26,9 +27,15 @@ struct Network {
     const float *centre, *spread, *memory_decay;
     float bound;
 };
-enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES };
+enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE };
+constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, LAW = 4;  // of a learned update: averages, inputs, terms of its law
+struct Update {
+    int hidden, num_theta, num_tensors;
+    const int *sizes, *fans;  // weights and fan-in of each tensor
+    float mean_decay[MEANS], square_decay[SQUARES], eps, largest, magnitude, smallest, centre[LAW - 1];
+};
 struct Rule {
-    Network of_rate, of_layer;
+    Network of_rate, of_layer;                  // a constant rate has no network: all is 0
     float fast_decay, slow_decay, layer_decay;  // of running averages
     float log_limit, log_scale_limit;           // logarithms and the rate's log scale are kept within
     Direction direction;
@@ -36,6 +43,7 @@ struct Rule {
     const int* layers;  // weights of each
     int num_layers;
     float scale_limit;
+    Update update;
 };
 
 static float clamp(float value, float limit) {  // nan stays
@@ -112,6 +120,7 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
         state.noise[run]
     };
     const Network& network = rule.of_rate;
+    if (!network.hidden) return state.base_lr[run];
     const float change =
         propose(network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories);
     log_scale = clamp(log_scale + change, rule.log_scale_limit);
@@ -141,12 +150,84 @@ static void move_layers(
     }
 }
 
+// What is left of `values` in a register, and 0 beyond it.
+static inline Lane part(const float* values, int left) {
+    if (left >= LANES) return lane(values);
+    float some[LANES] = {};
+    std::copy_n(values, left, some);
+    return lane(some);
+}
+
+static float mean_square(const float* values, int count) { return std::pow(norm(values, count), 2.0f) / count; }
+
+// Moves the weights of one run, each by the step that its network works out: learned_update.py's LearnedUpdate.
+static void move_each(
+    const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
+) {
+    const Update& update = rule.update;
+    const int hidden = update.hidden;
+    const float *const inner = state.own[0] + run * update.num_theta, *const bias = inner + hidden * SEEN;
+    const float *const outer = bias + hidden, *const offset = outer + 2 * hidden, *const law = offset + 2;
+    float *const means = state.own[1] + run * MEANS * count, *const squares = state.own[2] + run * SQUARES * count;
+    const float steps = state.own[3][run] += 1.0f;
+    float whole[MEANS];
+    std::vector<float> roots(SQUARES * count);
+    for (int m = 0; m < MEANS; ++m) {
+        const float decay = update.mean_decay[m];
+        float* const mean = means + m * count;
+        whole[m] = 1.0f - std::pow(decay, steps);
+        for (int i = 0; i < count; ++i) mean[i] += (1.0f - decay) * (grad[i] - mean[i]);
+    }
+    for (int s = 0; s < SQUARES; ++s) {
+        const float decay = update.square_decay[s], full = 1.0f - std::pow(decay, steps);
+        float *const square = squares + s * count, *const root = roots.data() + s * count;
+        for (int i = 0; i < count; ++i) square[i] = decay * square[i] + (1.0f - decay) * grad[i] * grad[i];
+        for (int i = 0; i < count; ++i) root[i] = std::sqrt(square[i] / full) + update.eps;
+    }
+    for (int t = 0, start = 0; t < update.num_tensors; start += update.sizes[t++]) {
+        const int size = update.sizes[t], end = start + size;
+        const float noise = std::sqrt(mean_square(roots.data() + count + start, size));
+        const float own = std::sqrt(mean_square(weights + start, size));
+        float power = law[0] + law[1] * (std::log(steps) - update.centre[0]);
+        if (update.fans[t])
+            power += law[2] * (std::log(std::max(own, update.smallest)) - update.centre[1]) +
+                     law[3] * (std::log(static_cast<float>(update.fans[t])) - update.centre[2]);
+        const float rate = lr * std::exp(power), per_own = 1.0f / std::max(own, update.eps);
+        for (int i = start; i < end; i += LANES) {
+            const int left = end - i;
+            const Lane fast = part(roots.data() + i, left), slow = part(roots.data() + count + i, left);
+            const Lane weight = part(weights + i, left), per_slow = 1.0f / slow;
+            Lane seen[SEEN];
+            for (int m = 0; m < MEANS; ++m) seen[m] = part(means + m * count + i, left) / whole[m] * per_slow;
+            seen[3] = (fast - slow) / (fast + slow);
+            seen[4] = (slow - noise) / (slow + noise);
+            seen[5] = weight * per_own;
+            seen[5] = seen[5] > update.largest ? Lane{} + update.largest : seen[5];
+            seen[5] = seen[5] < -update.largest ? Lane{} - update.largest : seen[5];
+            Lane turn = Lane{} + offset[0], magnitude = Lane{} + offset[1];
+            for (int h = 0; h < hidden; ++h) {
+                Lane unit = Lane{} + bias[h];
+                for (int k = 0; k < SEEN; ++k) unit += inner[h * SEEN + k] * seen[k];
+                unit = unit < 0.0f ? Lane{} : unit;
+                turn += outer[h] * unit;
+                magnitude += outer[hidden + h] * unit;
+            }
+            magnitude = magnitude > update.magnitude ? Lane{} + update.magnitude : magnitude;
+            magnitude = magnitude < -update.magnitude ? Lane{} - update.magnitude : magnitude;
+            const Lane moved = weight - rate * exp_of(magnitude) * (seen[1] + turn);
+            if (left >= LANES) lane(weights + i) = moved;
+            else std::copy_n(reinterpret_cast<const float*>(&moved), left, weights + i);
+        }
+    }
+}
+
 // Moves the weights of one run along its direction.
 static void move(
     const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
 ) {
     float *const mean = state.own[0] + run * count, *const square = state.own[1] + run * count;
     if (rule.direction == LAYER_RATES) return move_layers(state, rule, run, weights, grad, lr);
+    if (rule.direction == LEARNED_UPDATE) return move_each(state, rule, run, weights, grad, lr, count);
     if (rule.direction == GRADIENT)
         for (int i = 0; i < count; ++i) weights[i] -= lr * grad[i];
     else if (rule.direction == MOMENTUM)
@@ -175,8 +256,23 @@ static const char* refusal_of(const Network& network) {
     return nullptr;
 }
 
+static const char* refusal_of(const Update& update, int64_t num_params) {
+    if (update.hidden < 1 || update.num_theta != int64_t{update.hidden} * (SEEN + 3) + 2 + LAW)
+        return "an update has another number of weights than its layers";
+    const int* const end = update.sizes + update.num_tensors;
+    if (update.num_tensors < 1 ||
+        std::any_of(
+            update.sizes, end, [](int size) { return size < 1; }
+        ) ||
+        std::accumulate(update.sizes, end, int64_t{0}) != num_params)
+        return "the tensors do not make up the weights";
+    return nullptr;
+}
+
 static const char* refusal_of(const Rule& rule, const Floats* state, int num_parts, int64_t runs, int64_t num_params) {
-    if (const char* refusal = refusal_of(rule.of_rate)) return refusal;
+    const Network& of_rate = rule.of_rate;
+    const bool constant = !(of_rate.hidden | of_rate.num_inputs | of_rate.num_memories | of_rate.num_theta);
+    if (const char* refusal = constant ? nullptr : refusal_of(of_rate)) return refusal;
     std::vector<int64_t> counts = {num_params, rule.of_rate.num_theta, 1, 1, rule.of_rate.num_memories, 1, 2, 1, 1};
     const int64_t layers = rule.num_layers;
     switch (rule.direction) {
@@ -199,6 +295,10 @@ static const char* refusal_of(const Rule& rule, const Floats* state, int num_par
             counts.insert(
                 counts.end(), {rule.of_layer.num_theta, layers, layers * rule.of_layer.num_memories, layers, 1, 0}
             );
+            break;
+        case LEARNED_UPDATE:
+            if (const char* refusal = refusal_of(rule.update, num_params)) return refusal;
+            counts.insert(counts.end(), {rule.update.num_theta, MEANS * num_params, SQUARES * num_params, 1});
             break;
         default:
             return "there is no such direction";

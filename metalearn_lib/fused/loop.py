@@ -1,4 +1,4 @@
-"""The inner loop at the learned rate as one C++ function, for where a compiler is found."""
+"""The inner loop at a learned rate, or a constant one, as one C++ function, for where a compiler is found."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_rates import LayerRates
+from metalearn_lib.directions.learned_update import (
+    CENTRES,
+    EPS,
+    LARGEST,
+    MAGNITUDE,
+    MEANS,
+    SMALLEST,
+    SQUARES,
+    LearnedUpdate,
+)
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.fused.compile import Compiled, integers
 from metalearn_lib.fused.learner import Fused, fits
@@ -30,11 +40,13 @@ from metalearn_lib.inputs.loss_trend_fast import LossTrendFast
 from metalearn_lib.inputs.loss_trend_slow import LossTrendSlow
 from metalearn_lib.meta_optimizer import MEMORY_DECAYS, MetaOptimizer
 from metalearn_lib.monitor import LOG_LIMIT, Monitor
+from metalearn_lib.rates.base import Rate
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LOG_SCALE_LIMIT, LearnedRate
 from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
-_DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates)
+_DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates, LearnedUpdate)
 """As `Direction` in loop.cpp."""
 _INPUTS: tuple[type[Input], ...] = (
     LogLr,
@@ -51,13 +63,14 @@ UNROLL = Compiled("loop.cpp", "unroll", "pi pi pl pi iiii pll p")
 
 
 class FusedLoop(InnerLoop):
-    """The same loop, whose `unroll` is one C++ function where a `Fused` learner is trained at a `LearnedRate`.
+    """The same loop, whose `unroll` is one C++ function where a `Fused` learner is trained at a `LearnedRate` or
+    a `Constant`.
 
     It takes the tasks one after another, each through all the steps, so that a task's points and weights stay in the
     core's nearest caches; a loop over steps brings those of all tasks anew at every step. Answers are those of
-    `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of gradient,
-    momentum, Adam and learned rates of layers or an input none of `_INPUTS`, and where answers are to be
-    differentiated or are not float32 on the CPU.
+    `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of
+    `_DIRECTIONS` or an input none of `_INPUTS`, and where answers are to be differentiated or are not float32 on the
+    CPU.
     """
 
     @one_thread()
@@ -70,14 +83,14 @@ class FusedLoop(InnerLoop):
         state = self.init(instances.params) if state is None else state
         if not self._fits(state, instances):
             return super().unroll(instances, state, start, stop)
-        learner, rate, table = cast("Fused", self.learner), cast("LearnedRate", self.rate), instances.table
+        learner, table = cast("Fused", self.learner), instances.table
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
         sizes = learner.mlp.sizes
         function(
-            *_floats(leaves((after.params, after.rate, after.monitor, after.direction))),
+            *_floats([after.params, *_of_rate(after), *leaves((after.monitor, after.direction))]),
             *_floats(info),
-            ctypes.byref(_rule(rate.meta_optimizer, self.monitor, self.direction)),
+            ctypes.byref(_rule(self.rate, self.monitor, self.direction)),
             ctypes.sizeof(_Rule),
             *(integers(sizes), len(sizes), len(state.params), *order.shape),
             *(table.data_ptr(), *table.shape, order.data_ptr()),
@@ -87,18 +100,22 @@ class FusedLoop(InnerLoop):
     @property
     def holds(self) -> bool:
         """Whether the C++ function is of such a learner, rate, direction and monitor."""
+        inputs = self.rate.meta_optimizer.inputs if isinstance(self.rate, LearnedRate) else ()
         return (
-            (type(self.learner), type(self.rate), type(self.monitor)) == (Fused, LearnedRate, Monitor)
+            (type(self.learner), type(self.monitor)) == (Fused, Monitor)
+            and type(self.rate) in (LearnedRate, Constant)
             and type(self.direction) in _DIRECTIONS
-            and {type(each) for each in cast("LearnedRate", self.rate).meta_optimizer.inputs} <= set(_INPUTS)
+            and {type(each) for each in inputs} <= set(_INPUTS)
         )
 
     def _fits(self, state: InnerState, instances: Instances) -> bool:
         """Whether it can read these numbers; what has another shape is left to PyTorch to refuse."""
-        learner, rate = cast("Fused", self.learner), cast("LearnedRate", self.rate)
-        sizes = [(state.params, learner.num_params), (state.rate.theta, rate.meta_optimizer.num_theta)]
+        learner = cast("Fused", self.learner)
+        sizes = [(state.params, learner.num_params)]
+        if isinstance(self.rate, LearnedRate):
+            sizes.append((state.rate.theta, self.rate.meta_optimizer.num_theta))
         sizes.append((instances.table, learner.mlp.sizes[0] + learner.mlp.sizes[-1]))
-        if isinstance(self.direction, LayerRates):
+        if isinstance(self.direction, LayerRates | LearnedUpdate):
             network = self.direction.network(self.direction.hidden)
             sizes.append((state.direction.theta, network.num_theta))
         return (
@@ -109,6 +126,14 @@ class FusedLoop(InnerLoop):
         )
 
 
+def _of_rate(state: InnerState) -> list[Tensor]:
+    """What loop.cpp has of a rate; of a constant one there is neither theta nor memory, and a log scale of 0."""
+    if isinstance(state.rate, Tensor):
+        nothing = state.rate.new_zeros(len(state.rate), 0)
+        return [nothing, state.rate, torch.zeros_like(state.rate), nothing]
+    return leaves(state.rate)
+
+
 class _Network(ctypes.Structure):
     """As `Network` in loop.cpp."""
 
@@ -117,6 +142,18 @@ class _Network(ctypes.Structure):
         ("inputs", ctypes.POINTER(ctypes.c_int)),
         *((name, ctypes.POINTER(ctypes.c_float)) for name in ("centre", "spread", "memory_decay")),
         ("bound", ctypes.c_float),
+    )
+
+
+class _Update(ctypes.Structure):
+    """As `Update` in loop.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("hidden", "num_theta", "num_tensors")),
+        *((name, ctypes.POINTER(ctypes.c_int)) for name in ("sizes", "fans")),
+        *(("mean_decay", ctypes.c_float * len(MEANS)), ("square_decay", ctypes.c_float * len(SQUARES))),
+        *((name, ctypes.c_float) for name in ("eps", "largest", "magnitude", "smallest")),
+        ("centre", ctypes.c_float * len(CENTRES)),
     )
 
 
@@ -132,11 +169,14 @@ class _Rule(ctypes.Structure):
         ("layers", ctypes.POINTER(ctypes.c_int)),
         ("num_layers", ctypes.c_int),
         ("scale_limit", ctypes.c_float),
+        ("update", _Update),
     )
 
 
-def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction) -> _Rule:
-    rule = _Rule(_network(meta_optimizer), fast_decay=monitor.fast, slow_decay=monitor.slow)
+def _rule(rate: Rate, monitor: Monitor, direction: Direction) -> _Rule:
+    rule = _Rule(fast_decay=monitor.fast, slow_decay=monitor.slow)
+    if isinstance(rate, LearnedRate):
+        rule.of_rate = _network(rate.meta_optimizer)
     rule.log_limit, rule.log_scale_limit = LOG_LIMIT, LOG_SCALE_LIMIT
     rule.direction = _DIRECTIONS.index(type(direction))
     match direction:
@@ -147,6 +187,14 @@ def _rule(meta_optimizer: MetaOptimizer, monitor: Monitor, direction: Direction)
                 len(direction.layers),
                 direction.limits[1],
                 Monitor.fast,
+            )
+        case LearnedUpdate():
+            sizes, fans = zip(*direction.tensors, strict=True)
+            rule.update = _Update(
+                *(direction.hidden, direction.network(direction.hidden).num_theta, len(sizes)),
+                *(integers(sizes), integers(fans)),
+                *((ctypes.c_float * len(each))(*each) for each in (MEANS, SQUARES)),
+                *(EPS, LARGEST, MAGNITUDE, SMALLEST, (ctypes.c_float * len(CENTRES))(*CENTRES)),
             )
         case Momentum():
             rule.decay = direction.beta

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from metalearn_lib.directions.learned import LearnedDirectionState, split_theta
+from metalearn_lib.directions.learned import split_theta
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.registry import Named
@@ -121,19 +121,21 @@ def relative(log_loss: Tensor, first: Tensor) -> Tensor:
 
 def with_theta(state: InnerState, theta: Tensor) -> InnerState:
     """The same state under other meta-parameters `(tasks, theta)`: the rate's, then the direction's if it has any."""
-    if not isinstance(state.direction, LearnedDirectionState):
+    if not _learns(state.direction):
         return state._replace(rate=state.rate._replace(theta=theta))
     of_rate, own = split_theta(theta, state.direction.theta.shape[-1])
-    return state._replace(
-        rate=state.rate._replace(theta=of_rate), direction=state.direction._replace(theta=own)
-    )
+    state = state._replace(direction=state.direction._replace(theta=own))
+    return state._replace(rate=state.rate._replace(theta=of_rate)) if _learns(state.rate) else state
 
 
 def theta_of(state: InnerState) -> Tensor:
     """The meta-parameters of a state `(tasks, theta)`, as `with_theta` sets them."""
-    if not isinstance(state.direction, LearnedDirectionState):
-        return state.rate.theta
-    return torch.cat([state.rate.theta, state.direction.theta], -1)
+    return torch.cat([part.theta for part in (state.rate, state.direction) if _learns(part)], -1)
+
+
+def _learns(part: Any) -> bool:
+    """Whether a rate's or a direction's state has meta-parameters."""
+    return "theta" in getattr(part, "_fields", ())
 
 
 def num_broken(info: Info) -> int:

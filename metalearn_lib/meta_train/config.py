@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import NamedTuple
 
@@ -15,18 +16,19 @@ from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.inputs import make_inputs
-from metalearn_lib.learners import MLP, Learner
+from metalearn_lib.learners import MLP, Learner, layer_sizes
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
-CONTROLLERS = ("network", "schedule")
+CONTROLLERS = ("network", "schedule", "constant")
 
 _HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
 _BATCH_SIZES = (32, 64, 128, 256)
 _HORIZON_FACTORS = (0.5, 1.0, 2.0)
+_WIDE_BATCH_SIZES = (16, 32, 64, 128, 256)
 _GOLDEN = 0.6180339887498949
 MAX_INDEX = 2**26
 """Tasks that `Seeds` can number."""
@@ -47,8 +49,8 @@ class MetaTrainConfig:
     """All that decides the trained theta; the card keeps it, and training from it gives theta again.
 
     Tasks are trained in chunks of one set-up. With `vary_setup` a chunk draws its own: one to three hidden
-    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon; with `vary_horizon` only
-    the last of these. Where runs go on from
+    layers of 16 to 64 units, minibatches of 32 to 256, half, once or twice the horizon; with `vary_widely` one to four
+    of 4 to 128 units, and minibatches of 16 to 256; with `vary_horizon` only the horizon. Where runs go on from
     one outer step to the next, a chunk keeps its set-up for good.
 
     Args:
@@ -60,6 +62,11 @@ class MetaTrainConfig:
             another shape than task A, a whole chunk is of it.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         vary_horizon: whether they differ in horizon alone.
+        vary_widely: whether, with `vary_setup`, they differ in more than they are told above.
+        longest_horizon: where the horizon varies, it is `horizon` doubled any number of times up to this, each doubling
+            half as likely as the one before, so that all cost alike; `None` is half, once or twice the horizon.
+        rescale_decades: initial matrices of every other task are multiplied by powers of ten drawn within this many
+            decades, whose product is 1, so that the network computes what it did; 0 is none.
         estimator: of the meta-loss's gradient, a name in `gradient_estimators.ESTIMATORS` or `module:Name`.
         truncation_length: inner steps of a truncation, for an estimator that truncates; `None` is the whole horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
@@ -72,9 +79,10 @@ class MetaTrainConfig:
         sigma: width of the perturbations, or of REINFORCE's exploration.
         hidden: units of the meta-optimizer.
         inputs: what the meta-optimizer sees, names in `inputs.INPUTS` or `module:Name`; `None` is what a new one sees.
-        controller: `"network"`, the meta-optimizer, or `"schedule"`, its open-loop rival of three numbers.
+        controller: `"network"`, the meta-optimizer; `"schedule"`, its open-loop rival of three numbers; or
+            `"constant"`, the base rate itself, where all that is learned is a direction.
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
-            plain gradient; `None` is nothing.
+            plain direction that it begins as; `None` is nothing.
         compile_step: whether to train in the fastest loop that a C++ compiler makes of these settings (see `problem`),
             for an estimator that differentiates nothing. Answers agree to rounding, which a long training magnifies;
             where there is no compiler it changes nothing.
@@ -91,6 +99,9 @@ class MetaTrainConfig:
     families: tuple[str, ...] = ("home",)
     vary_setup: bool = False
     vary_horizon: bool = False
+    vary_widely: bool = False
+    longest_horizon: int | None = None
+    rescale_decades: float = 0.0
     estimator: str = "es"
     truncation_length: int | None = None
     num_tasks: int = 64
@@ -117,22 +128,29 @@ class MetaTrainConfig:
                 f"controller={self.controller!r} is unknown; use one of {', '.join(CONTROLLERS)}."
             )
         kind = ESTIMATORS.find(self.estimator)
-        if self.controller == "schedule" and (kind.explores or self.inputs is not None):
+        if self.controller != "network" and (kind.explores or self.inputs is not None):
             raise ValueError(
-                "controller='schedule' sees nothing and has no policy to explore with; leave inputs None, and use "
-                f"{_those(explores=False)}."
+                f"controller={self.controller!r} sees nothing and has no policy to explore with; leave inputs None, "
+                f"and use {_those(explores=False)}."
             )
         if self.learned_direction not in (None, *learned_directions()):
             raise ValueError(
                 f"learned_direction={self.learned_direction!r} is unknown; use one of "
                 f"{', '.join(learned_directions())}, or None."
             )
-        if self.learned_direction and (self.direction != "sgd" or kind.explores):
+        if self.controller == "constant" and not self.learned_direction:
             raise ValueError(
-                f"learned_direction={self.learned_direction!r} is made of the gradient and has no policy to explore "
-                f"with; use direction='sgd' and not {self.direction!r}, and {_those(explores=False)} and not "
-                f"{self.estimator}."
+                "controller='constant' leaves nothing to learn without a learned_direction; name one of "
+                f"{', '.join(learned_directions())}."
             )
+        if self.learned_direction:
+            begins_as = learned_directions()[self.learned_direction].begins_as
+            if self.direction != begins_as or kind.explores:
+                raise ValueError(
+                    f"learned_direction={self.learned_direction!r} begins as {begins_as!r} and has no policy to "
+                    f"explore with; use direction={begins_as!r} and not {self.direction!r}, and "
+                    f"{_those(explores=False)} and not {self.estimator}."
+                )
         if self.direction not in (*learned_on(), "all"):
             raise ValueError(
                 f"direction={self.direction!r} is unknown; use one of {', '.join(learned_on())}, all."
@@ -158,6 +176,13 @@ class MetaTrainConfig:
         if not 0 <= self.base_lr_decades <= 4:
             raise ValueError(
                 f"base_lr_decades={self.base_lr_decades} must lie in [0, 4]; 2 is a factor of 100 each way."
+            )
+        if not 0 <= self.rescale_decades <= 4:
+            raise ValueError(f"rescale_decades={self.rescale_decades} must lie in [0, 4].")
+        if self.longest_horizon is not None and self.longest_horizon < self.horizon:
+            raise ValueError(
+                f"longest_horizon={self.longest_horizon} lies below horizon={self.horizon}, where horizons start; use "
+                "None, or a greater one."
             )
         if not 0 <= self.max_nonfinite <= 1:
             raise ValueError(f"max_nonfinite={self.max_nonfinite} must be a share, 0 to 1.")
@@ -244,7 +269,8 @@ class MetaTrainConfig:
     def init_theta(self) -> Tensor:
         """Meta-parameters before the first outer step; they depend on the meta-seed alone."""
         generator = self.generator(0, 0)
-        theta = torch.zeros(3) if self.controller == "schedule" else self.meta_optimizer.init_theta(generator)
+        plain = {"schedule": torch.zeros(3), "constant": torch.zeros(0)}.get(self.controller)
+        theta = self.meta_optimizer.init_theta(generator) if plain is None else plain
         if self.learned_direction is None:
             return theta
         own = learned_directions()[self.learned_direction].network(self.hidden)
@@ -264,17 +290,23 @@ class MetaTrainConfig:
             self.horizon,
             self.shapes[0][1],
         )
-        horizons = self._horizons()
-        if self.vary_setup:
+        if self.vary_setup and self.vary_widely:
+            depth, width, size, horizon = torch.rand(4, generator=generator).tolist()
+            set_up = set_up._replace(
+                hidden=(round(4 * 32**width),) * (1 + int(4 * depth)),
+                batch_size=_WIDE_BATCH_SIZES[int(size * len(_WIDE_BATCH_SIZES))],
+                horizon=self._horizon(horizon),
+            )
+        elif self.vary_setup:
             picks = torch.rand(3, generator=generator).tolist()
             set_up = set_up._replace(
                 hidden=_HIDDEN[int(picks[0] * len(_HIDDEN))],
                 batch_size=_BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))],
-                horizon=horizons[int(picks[2] * len(horizons))],
+                horizon=self._horizon(picks[2]),
             )
         elif self.vary_horizon:
             place = float(torch.rand((), generator=generator))
-            set_up = set_up._replace(horizon=horizons[int(place * len(horizons))])
+            set_up = set_up._replace(horizon=self._horizon(place))
         if len(self._plain) < len(self.families):
             place, severity = torch.rand(2, generator=generator).tolist()
             name = self.families[int(place * len(self.families))]
@@ -301,23 +333,26 @@ class MetaTrainConfig:
         fast, fastest = self.fast(learner)
         untrained = torch.zeros_like(self.init_theta())
 
-        def made(kind: type[InnerLoop]) -> InnerLoop:
-            return self.loop(set_up.direction, fast, self.centre(set_up.direction), untrained, kind)
+        def made(kind: type[InnerLoop], decades: Tensor | float = 0.0) -> InnerLoop:
+            return self.loop(
+                set_up.direction, fast, self.centre(set_up.direction) * 10**decades, untrained, kind
+            )
 
-        loop = made(fastest)
+        kind = fastest
+        loop = made(kind)
         one_shape = not self.vary_setup and self._plain == self.families
         if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
-            loop = made(CompiledLoop)  # for many shapes not: torch.compile takes tens of seconds over each
+            kind = CompiledLoop  # for many shapes not: torch.compile takes tens of seconds over each
 
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)
             instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
             even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
-            state = loop.init(instances.params)
-            base_lr = state.rate.base_lr * 10 ** (self.base_lr_decades * (2 * even - 1))
-            return instances, state._replace(rate=state.rate._replace(base_lr=base_lr))
+            if self.rescale_decades:
+                instances = instances._replace(params=self._rescaled(instances.params, learner, seeds))
+            return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
 
-        return Problem(loop, size, draw)
+        return Problem(made(kind), size, draw)
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""
@@ -326,9 +361,34 @@ class MetaTrainConfig:
         names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
         return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
 
+    def _rescaled(self, params: Tensor, learner: MLP, seeds: Seeds) -> Tensor:
+        """`params` `(tasks, weights)` with those of every other task's matrices moved between its layers.
+
+        Biases are 0 at the start, so that a rectifier's network computes the same.
+        """
+        decades = torch.zeros(len(seeds), len(learner.sizes) - 1)
+        for task, index in enumerate(seeds):
+            if index % 2:
+                drawn = torch.rand(decades.shape[1], generator=seeds.generator(index, "order")) * 2 - 1
+                decades[task] = self.rescale_decades * (drawn - drawn.mean())
+        counts = torch.tensor(layer_sizes(learner))
+        return params * (10**decades).repeat_interleave(counts, 1)
+
+    def _horizon(self, place: float) -> int:
+        """The horizon at a `place` in [0, 1) of their distribution."""
+        horizons = self._horizons()
+        if self.longest_horizon is None:
+            return horizons[int(place * len(horizons))]
+        shares = torch.tensor([2.0**-doubling for doubling in range(len(horizons))]).cumsum(0)
+        return horizons[int(torch.searchsorted(shares / shares[-1], place, right=True))]
+
     def _horizons(self) -> list[int]:
-        factors = _HORIZON_FACTORS if self.vary_setup or self.vary_horizon else (1.0,)
-        return [max(2, int(self.horizon * factor)) for factor in factors]
+        if not (self.vary_setup or self.vary_horizon):
+            return [self.horizon]
+        if self.longest_horizon is None:
+            return [max(2, int(self.horizon * factor)) for factor in _HORIZON_FACTORS]
+        doublings = int(math.log2(self.longest_horizon / self.horizon) + 1e-9)
+        return [self.horizon * 2**doubling for doubling in range(doublings + 1)]
 
 
 def _those(**can: bool) -> str:

@@ -117,8 +117,7 @@ def deployed(name: str) -> Learn:
     """The meta-seed of a file's contestant that is deployed."""
     recipes = cast("Sequence[Learn]", contestant(name)[1])
     theta = load_theta(name.partition(":")[2])[0]
-    whole = [torch.cat([each.rate.theta, getattr(each.direction, "theta", theta[:0])]) for each in recipes]
-    return next(recipe for recipe, own in zip(recipes, whole, strict=True) if torch.equal(own, theta))
+    return next(recipe for recipe in recipes if torch.equal(recipe.theta, theta))
 
 
 def ahead(part: Registration, wrong_by: float = WRONG_BY) -> Study:
