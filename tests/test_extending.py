@@ -81,14 +81,14 @@ class Smear(Shift):
         count = self.num_features
         return mapped(task, torch.eye(count) + self.severity * torch.ones(count, count), torch.zeros(count))
 """,
-    ("tasks", "rings"): """
+    ("tasks", "shells"): """
 import math
 from dataclasses import dataclass
 import torch
 from metalearn_lib.tasks.base import TaskFamily, cut
 
 @dataclass(frozen=True)
-class Rings(TaskFamily):
+class Shells(TaskFamily):
     \"\"\"A ring inside of another, with Gaussian noise.\"\"\"
 
     num_points: int = 256
@@ -169,15 +169,15 @@ def test_rules_and_a_shift_from_outside_compete_are_listed_and_are_drawn_in_thei
 
 
 def test_a_family_from_outside_is_where_they_meet(outside: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["evaluate", "--rivals", "sgd", "--family", "my_rules:Rings", *TINY, "--workers", "1"]
+    command = ["evaluate", "--rivals", "sgd", "--family", "my_rules:Shells", *TINY, "--workers", "1"]
     assert cli.main(command) == 0, capsys.readouterr().err
-    assert list(pd.read_parquet("evaluate-rings.parquet")["cell"].unique()) == ["rings"]
+    assert list(pd.read_parquet("evaluate-shells.parquet")["cell"].unique()) == ["shells"]
 
 
 def test_an_estimator_an_input_and_families_from_outside_train_a_rule_that_competes(
     outside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inputs, families = ["log_lr", "my_rules:LossRise"], ["home", "my_rules:Smear", "my_rules:Rings"]
+    inputs, families = ["log_lr", "my_rules:LossRise"], ["home", "my_rules:Smear", "my_rules:Shells"]
     chosen = ["--inputs", *inputs, "--families", *families, "--estimator", "my_rules:Doubled"]
     size = ["--num-tasks", "4", "--tasks-per-chunk", "2", "--horizon", "4", "--outer-steps", "4"]
     more = ["--batch-size", "16", "--workers", "1"]
@@ -191,7 +191,7 @@ def test_an_estimator_an_input_and_families_from_outside_train_a_rule_that_compe
     assert [type(each).__name__ for each in rate.meta_optimizer.inputs] == ["LogLr", "LossRise"]
     config = MetaTrainConfig(**card["config"])
     drawn = [config.set_up(0, 0, config.generator(step, 0)).family for step in range(20)]
-    assert {type(each).__name__ for each in drawn} == {"RandomFamily", "Rings"}
+    assert {type(each).__name__ for each in drawn} == {"RandomFamily", "Shells"}
     plain, doubled = (
         MetaTrainConfig(**card["config"] | {"estimator": name}).make_estimator()
         for name in ("es", "my_rules:Doubled")
@@ -262,7 +262,7 @@ def test_a_notebook_takes_a_shift_from_outside(outside: Path) -> None:
             ["--rivals", "my_rules:Smear"],
             "'my_rules:Smear' is no direction or rate: it must be a class derived",
         ),
-        (["--shift", "my_rules:Rings"], "'my_rules:Rings' is no shift: it must be a class derived from"),
+        (["--shift", "my_rules:Shells"], "'my_rules:Shells' is no shift: it must be a class derived from"),
         (["--shift", "my_rules:Smear", "--severity", "9"], "out of range for the shift 'smear'"),
         (["--family", "my_rules:Ring"], "'my_rules' has no 'Ring'"),
     ],
@@ -353,6 +353,6 @@ def test_one_file_and_one_line_make_each_kind_appear_wherever_it_should_and_no_k
     assert {label: after["colours"][label] for label in before["colours"]} == before["colours"]
     assert set(after["sliders"]) - set(before["sliders"]) == {"smear"}
     assert '"smear":{"label":"smear"' in after["page"]
-    assert set(after["families"]) - set(before["families"]) == {"smear", "rings"}
+    assert set(after["families"]) - set(before["families"]) == {"smear", "shells"}
     assert after["inputs"] == before["inputs"], "what a new network sees is told by each input itself"
     assert after["code"] == before["code"]

@@ -6,10 +6,14 @@ from metalearn_lib.shifts.random_family import random_family
 from metalearn_lib.shifts.standardised import Standardised
 from metalearn_lib.tasks.base import random_turn
 from metalearn_lib.tasks.breast_cancer import BreastCancer
+from metalearn_lib.tasks.checkerboard import Checkerboard
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
+from metalearn_lib.tasks.linear_teacher import LinearTeacher
 from metalearn_lib.tasks.moons import Moons
+from metalearn_lib.tasks.rings import Rings
 from metalearn_lib.tasks.spirals import Spirals
+from metalearn_lib.tasks.unequal_mixture import UnequalMixture
 from metalearn_lib.tasks.wine import Wine
 from metalearn_lib.types import Seeds
 
@@ -175,7 +179,12 @@ def test_turned_families_are_turned_every_way_and_mirrored_half_the_time():
 
 
 @pytest.mark.parametrize(
-    "family", [Moons(), Spirals(), BreastCancer(), Wine()], ids=lambda f: type(f).__name__
+    "family",
+    [
+        *(Moons(), Spirals(), Checkerboard(), Rings(), UnequalMixture(), LinearTeacher()),
+        *(BreastCancer(), Wine()),
+    ],
+    ids=lambda f: type(f).__name__,
 )
 def test_every_family_is_standardised_and_has_all_its_classes(family):
     task = family.stack(Seeds("demo", 60))
@@ -183,6 +192,40 @@ def test_every_family_is_standardised_and_has_all_its_classes(family):
     assert task.x.mean((0, 1)).abs().max() < 0.1
     assert task.x.std() == pytest.approx(1, abs=0.05)
     assert task.y.unique().tolist() == list(range(family.num_classes))
+
+
+def test_neighbours_on_a_checkerboard_agree_and_no_line_parts_its_colours():
+    task = Checkerboard(num_points=4096, num_test=500).sample(torch.Generator().manual_seed(0))
+    assert (task.y == 0).float().mean() == pytest.approx(5 / 9, abs=0.03)  # of nine fields
+    nearest = torch.cdist(task.x_test, task.x).argmin(1)
+    assert (task.y[nearest] == task.y_test).float().mean() > 0.9
+    fit = torch.linalg.lstsq(torch.cat([task.x, torch.ones(4096, 1)], 1), 2.0 * task.y[:, None] - 1).solution
+    assert fit[:2].abs().max() < 0.1
+
+
+def test_every_class_of_rings_has_a_radius_of_its_own():
+    rings = Rings(noise=0.05, num_classes=4)
+    task = rings.sample(torch.Generator().manual_seed(0))
+    radius = task.x.norm(dim=1) * (5 * 9 / 12 + 0.05**2) ** 0.5
+    for number in range(4):
+        assert radius[task.y == number].mean() == pytest.approx(number + 1, abs=0.02)
+        assert radius[task.y == number].std() == pytest.approx(0.05, abs=0.01)
+
+
+def test_blobs_of_unequal_spreads_are_those_of_the_mixture_where_none_is_wider():
+    equal = UnequalMixture(widest=1.0).stack(Seeds("fit", 400)).x
+    assert equal.var() == pytest.approx(1, abs=0.05)
+    task = UnequalMixture(blobs=1, num_points=4000).sample(torch.Generator().manual_seed(0))
+    spreads = torch.stack([task.x[task.y == number].std() for number in range(4)])
+    assert spreads.max() / spreads.min() > 2
+
+
+def test_a_linear_teachers_classes_are_parted_by_hyperplanes_through_the_centre():
+    task = LinearTeacher().sample(torch.Generator().manual_seed(0))
+    fit = torch.linalg.lstsq(task.x, torch.eye(4)[task.y] - 0.25).solution
+    assert ((task.x_test @ fit).argmax(1) == task.y_test).float().mean() > 0.8
+    opposed = (-task.x @ fit).argmax(1)
+    assert ((task.x @ fit).argmax(1) != opposed).all()
 
 
 @pytest.mark.parametrize(
