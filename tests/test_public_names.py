@@ -99,7 +99,8 @@ Args:
     max_lr: the bound, see `c_`;
         a number.
 
-References: Polyak (1987) [polyak1987introduction]."""
+References: Polyak (1987) [polyak1987introduction] and
+[polyak1987introduction]."""
     assert (
         as_rst(docstring)
         == r"""A step of \|u\| along `grad_norm`, as in \*that\*.
@@ -116,5 +117,6 @@ Args:
     max_lr: the bound, see `c_`;
         a number.
 
-References: Polyak (1987) :cite:`polyak1987introduction`."""
+References: Polyak (1987) :cite:`polyak1987introduction` and
+:cite:`polyak1987introduction`."""
     )

@@ -103,7 +103,9 @@ def as_rst(text: str) -> str:
 def _marked(line: str) -> str:
     pieces = re.split(r"(`+[^`]+`+)", line)
     pieces[::2] = [re.sub(r"([*|])|(?<=\w)_(?!\w)", r"\\\g<0>", plain) for plain in pieces[::2]]
-    return re.sub(r" ?\[([a-z]+\d{4}[a-z]\w+)\]", r" :cite:`\1`", "".join(pieces))
+    # a role wants a space before it, and at the start of a line would be further in by one than the others
+    spaced = re.sub(r"(?<=\S)(?=\[[a-z]+\d{4}[a-z]\w+\])", " ", "".join(pieces))
+    return re.sub(r"\[([a-z]+\d{4}[a-z]\w+)\]", r":cite:`\1`", spaced)
 
 
 def leave_outside_names(
