@@ -105,10 +105,11 @@ def estimator(
     chunk_size: int,
     kind: type[InnerLoop] = InnerLoop,
     learner: Learner = PLAIN,
+    update: LearnedUpdate | None = None,
 ) -> Contestant:
     """Whole outer steps over 64 tasks in chunks of antithetic pairs, drawing their data included."""
-    theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    inner = kind(learner, LearnedRate(0.1, theta))
+    theta = MetaOptimizer().init_theta(torch.Generator().manual_seed(0)) if update is None else update.theta
+    inner = kind(learner, Constant(0.01), update) if update else kind(learner, LearnedRate(0.1, theta))
 
     def draw(first: int, count: int):
         instances = draw_instances(FAMILY, learner, Seeds("demo", count, first), NUM_STEPS, BATCH)
@@ -161,6 +162,9 @@ def contestants() -> dict[str, Contestant]:
         "ES, one chunk of 64, one function": estimator(AntitheticES(), 1, 64, FusedLoop, fused),
         "PES, chunks of 16, one function": estimator(PersistentES(24), 4, 16, FusedLoop, fused),
         "PES, one chunk of 64, one function": estimator(PersistentES(24), 4, 64, FusedLoop, fused),
+        "PES, an update per weight, one function": estimator(
+            PersistentES(24), 4, 64, FusedLoop, fused, update
+        ),
     }
 
 

@@ -94,12 +94,14 @@ class UpdateNetwork:
 class LearnedUpdate(LearnedDirection):
     """An update that one small network works out for every weight, as a residual on Adam's.
 
-        m_b = running average of g, over decays 0.5, 0.9, 0.98; v_b = of g^2, over 0.9, 0.99; bias-corrected
-        inputs = m_.5/sqrt(v), m_.9/sqrt(v), m_.98/sqrt(v), (sqrt(v_.9) - sqrt(v)) / sum,
-                 (sqrt(v) - RMS sqrt(v)) / sum, w / RMS(w) within 4;   v = v_.99, each RMS over the weight's tensor
-        direction = (m_.9/sqrt(v) + turn) exp(magnitude + law)
+        m_b, v_b  = running averages of g and g^2 at decay b, without bias;   v = v_.99
+        steps     = m_.5 / sqrt(v),  m_.9 / sqrt(v),  m_.98 / sqrt(v)
+        contrasts = (sqrt(v_.9) - sqrt(v)) / sum,  (sqrt(v) - RMS sqrt(v)) / sum
+        turn, magnitude = network(steps, contrasts, w / RMS(w))
+        direction = (m_.9 / sqrt(v) + turn) exp(magnitude + law)
 
-    `UpdateNetwork` says what turn, magnitude and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit
+    Each RMS is over the weight's own tensor, and `w / RMS(w)` is kept within 4 either way. `UpdateNetwork` says what
+    network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit
     for bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points,
     nor where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0)`, steps
     in proportion to a matrix's own root mean square; at `(., ., 0, .)` it is bound to the scale of weights as Adam is.
