@@ -195,7 +195,14 @@ def test_where_the_horizon_alone_varies_it_doubles_up_to_the_longest():
     drawn = {config.set_up(step, 0, config.generator(step + 1, 0)).horizon for step in range(60)}
     assert drawn == {6, 12, 24}
     with pytest.raises(ValueError, match="longest_horizon=5 lies below horizon=6"):
-        replace(TINY, longest_horizon=5)
+        replace(TINY, vary_horizon=True, longest_horizon=5)
+
+
+def test_what_says_how_set_ups_vary_is_refused_where_they_do_not():
+    with pytest.raises(ValueError, match=r"vary_widely=True .* vary_setup is off"):
+        replace(TINY, vary_widely=True)
+    with pytest.raises(ValueError, match=r"longest_horizon=24 .* turn vary_horizon or vary_setup on"):
+        replace(TINY, longest_horizon=24)
 
 
 def test_rescaled_tasks_begin_as_the_same_functions_of_other_weights():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
@@ -16,8 +14,16 @@ from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
 from metalearn_lib.gradient_estimators.pes import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.inputs import make_inputs
-from metalearn_lib.learners import MLP, Learner, layer_sizes
+from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
+from metalearn_lib.meta_train.set_ups import (
+    SetUp,
+    horizon_at,
+    horizons,
+    network_at,
+    rescaled,
+    wide_network_at,
+)
 from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
@@ -25,23 +31,9 @@ from metalearn_lib.types import Seeds
 
 CONTROLLERS = ("network", "schedule", "constant")
 
-_HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
-_BATCH_SIZES = (32, 64, 128, 256)
-_HORIZON_FACTORS = (0.5, 1.0, 2.0)
-_WIDE_BATCH_SIZES = (16, 32, 64, 128, 256)
 _GOLDEN = 0.6180339887498949
 MAX_INDEX = 2**26
 """Tasks that `Seeds` can number."""
-
-
-class SetUp(NamedTuple):
-    """What the tasks of one chunk have in common."""
-
-    direction: str
-    hidden: tuple[int, ...]
-    batch_size: int
-    horizon: int
-    family: TaskFamily
 
 
 @dataclass(frozen=True)
@@ -62,11 +54,11 @@ class MetaTrainConfig:
             another shape than task A, a whole chunk is of it.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         vary_horizon: whether they differ in horizon alone.
-        vary_widely: whether, with `vary_setup`, they differ in more than they are told above.
+        vary_widely: whether networks and minibatches that vary do so in the wider range.
         longest_horizon: where the horizon varies, it is `horizon` doubled any number of times up to this, each doubling
             half as likely as the one before, so that all cost alike; `None` is half, once or twice the horizon.
-        rescale_decades: initial matrices of every other task are multiplied by powers of ten drawn within this many
-            decades, whose product is 1, so that the network computes what it did; 0 is none.
+        rescale_decades: initial matrices of every other task are multiplied by powers of ten, with exponents drawn
+            within this and then shifted so that the product is 1 and the network computes what it did; 0 is none.
         estimator: of the meta-loss's gradient, a name in `gradient_estimators.ESTIMATORS` or `module:Name`.
         truncation_length: inner steps of a truncation, for an estimator that truncates; `None` is the whole horizon.
         num_tasks: tasks per outer step; evolution strategies run each twice.
@@ -179,6 +171,15 @@ class MetaTrainConfig:
             )
         if not 0 <= self.rescale_decades <= 4:
             raise ValueError(f"rescale_decades={self.rescale_decades} must lie in [0, 4].")
+        if self.vary_widely and not self.vary_setup:
+            raise ValueError(
+                "vary_widely=True says how set-ups vary, and vary_setup is off; turn it on, too."
+            )
+        if self.longest_horizon is not None and not (self.vary_setup or self.vary_horizon):
+            raise ValueError(
+                f"longest_horizon={self.longest_horizon} says how horizons vary, and they do not; turn vary_horizon or "
+                "vary_setup on, too."
+            )
         if self.longest_horizon is not None and self.longest_horizon < self.horizon:
             raise ValueError(
                 f"longest_horizon={self.longest_horizon} lies below horizon={self.horizon}, where horizons start; use "
@@ -290,23 +291,15 @@ class MetaTrainConfig:
             self.horizon,
             self.shapes[0][1],
         )
-        if self.vary_setup and self.vary_widely:
-            depth, width, size, horizon = torch.rand(4, generator=generator).tolist()
-            set_up = set_up._replace(
-                hidden=(round(4 * 32**width),) * (1 + int(4 * depth)),
-                batch_size=_WIDE_BATCH_SIZES[int(size * len(_WIDE_BATCH_SIZES))],
-                horizon=self._horizon(horizon),
-            )
-        elif self.vary_setup:
-            picks = torch.rand(3, generator=generator).tolist()
-            set_up = set_up._replace(
-                hidden=_HIDDEN[int(picks[0] * len(_HIDDEN))],
-                batch_size=_BATCH_SIZES[int(picks[1] * len(_BATCH_SIZES))],
-                horizon=self._horizon(picks[2]),
-            )
+        if self.vary_setup:
+            drawn = wide_network_at if self.vary_widely else network_at
+            *places, last = torch.rand(4 if self.vary_widely else 3, generator=generator).tolist()
+            hidden, batch_size = drawn(places)
+            horizon = horizon_at(last, self.horizon, self.longest_horizon)
+            set_up = set_up._replace(hidden=hidden, batch_size=batch_size, horizon=horizon)
         elif self.vary_horizon:
             place = float(torch.rand((), generator=generator))
-            set_up = set_up._replace(horizon=self._horizon(place))
+            set_up = set_up._replace(horizon=horizon_at(place, self.horizon, self.longest_horizon))
         if len(self._plain) < len(self.families):
             place, severity = torch.rand(2, generator=generator).tolist()
             name = self.families[int(place * len(self.families))]
@@ -349,7 +342,8 @@ class MetaTrainConfig:
             instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
             even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
             if self.rescale_decades:
-                instances = instances._replace(params=self._rescaled(instances.params, learner, seeds))
+                params = rescaled(instances.params, learner, seeds, self.rescale_decades)
+                instances = instances._replace(params=params)
             return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
 
         return Problem(made(kind), size, draw)
@@ -361,34 +355,9 @@ class MetaTrainConfig:
         names = sorted(name for name in ours | theirs if ours.get(name) != theirs.get(name))
         return ", ".join(f"{name}={theirs.get(name)!r} and not {ours.get(name)!r}" for name in names)
 
-    def _rescaled(self, params: Tensor, learner: MLP, seeds: Seeds) -> Tensor:
-        """`params` `(tasks, weights)` with those of every other task's matrices moved between its layers.
-
-        Biases are 0 at the start, so that a rectifier's network computes the same.
-        """
-        decades = torch.zeros(len(seeds), len(learner.sizes) - 1)
-        for task, index in enumerate(seeds):
-            if index % 2:
-                drawn = torch.rand(decades.shape[1], generator=seeds.generator(index, "order")) * 2 - 1
-                decades[task] = self.rescale_decades * (drawn - drawn.mean())
-        counts = torch.tensor(layer_sizes(learner))
-        return params * (10**decades).repeat_interleave(counts, 1)
-
-    def _horizon(self, place: float) -> int:
-        """The horizon at a `place` in [0, 1) of their distribution."""
-        horizons = self._horizons()
-        if self.longest_horizon is None:
-            return horizons[int(place * len(horizons))]
-        shares = torch.tensor([2.0**-doubling for doubling in range(len(horizons))]).cumsum(0)
-        return horizons[int(torch.searchsorted(shares / shares[-1], place, right=True))]
-
     def _horizons(self) -> list[int]:
-        if not (self.vary_setup or self.vary_horizon):
-            return [self.horizon]
-        if self.longest_horizon is None:
-            return [max(2, int(self.horizon * factor)) for factor in _HORIZON_FACTORS]
-        doublings = int(math.log2(self.longest_horizon / self.horizon) + 1e-9)
-        return [self.horizon * 2**doubling for doubling in range(doublings + 1)]
+        varies = self.vary_setup or self.vary_horizon
+        return horizons(self.horizon, self.longest_horizon) if varies else [self.horizon]
 
 
 def _those(**can: bool) -> str:
