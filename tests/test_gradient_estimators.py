@@ -11,6 +11,7 @@ from metalearn_lib.gradient_estimators import (
     Reinforce,
     meta_loss,
     rewards,
+    unroll,
     with_theta,
 )
 from metalearn_lib.inner_loop import InnerLoop, Instances, draw_instances
@@ -381,3 +382,30 @@ def test_replaced_instances_are_those_drawn_afresh(family, learner):
         assert torch.equal(replaced.batch(step).x[[0, 2]], old.batch(step).x[[0, 2]])
     assert torch.equal(take(replaced.params, tasks), new.params)
     assert torch.equal(replaced.params[[0, 2]], old.params[[0, 2]])
+
+
+# the held-out loss as the reward
+
+
+def test_looks_tell_the_held_out_loss_before_their_steps_and_leave_the_run_as_it_is(problem):
+    made = problem(2)
+    instances, start = made.draw(0, 2)
+    state, info = unroll(made.loop, instances, start, held_out_every=4)
+    end, at_all = made.loop.unroll(instances, start)
+    assert all(torch.equal(*pair) for pair in zip(leaves(state), leaves(end), strict=True))
+    half = made.loop.unroll(instances, start, 0, 4)[0]
+    expected = [made.loop.learner.loss(each.params, instances.test) for each in (start, half)]
+    assert torch.allclose(info.loss, torch.stack(expected, 1))
+    assert torch.equal(info.lr, at_all.lr[:, ::4])
+
+
+@pytest.mark.parametrize("kind", [AntitheticES, PersistentES])
+def test_an_estimate_of_the_held_out_loss_agrees_with_its_derivative(kind, problem):
+    made = problem(4096)._replace(held_out_every=4)
+    theta, num_tasks = theta_at_random(), 6
+    estimator = kind(sigma=1e-4)
+    estimate, _ = estimator(estimator.init(made, theta), theta, made, generator())
+    exact = theta.clone().requires_grad_()
+    instances, start = made.draw(0, num_tasks)
+    _, info = unroll(made.loop, instances, with_theta(start, exact.expand(num_tasks, -1)), held_out_every=4)
+    assert_near(estimate.gradient, torch.autograd.grad(meta_loss(info).mean(), exact)[0], 4096)

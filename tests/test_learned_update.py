@@ -58,9 +58,9 @@ def test_untrained_it_is_adam_bit_for_bit(dtype, family, learner):
 def by_hand(theta, tensors, gradients, weights):
     """The last direction along gradients `(time, weights)` at the same weights, one weight after another."""
     inner, bias, outer, offset, law = (
-        piece.numpy() for piece in theta.split([NETWORK.hidden * 6, NETWORK.hidden, 2 * NETWORK.hidden, 2, 4])
+        piece.numpy() for piece in theta.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 4])
     )
-    inner, outer, count = inner.reshape(-1, 6), outer.reshape(2, -1), len(gradients)
+    inner, outer, count = inner.reshape(-1, 8), outer.reshape(2, -1), len(gradients)
 
     def average(values, decay):
         shares = (1 - decay) * decay ** np.arange(count)[::-1]
@@ -80,6 +80,7 @@ def by_hand(theta, tensors, gradients, weights):
                 (fast[i] - slow[i]) / (fast[i] + slow[i]),
                 (slow[i] - noise) / (slow[i] + noise),
                 min(max(weights[i] / own, -4), 4),
+                *(math.sqrt(np.mean(step[here] ** 2)) for step in steps[1:]),
             ]
             turn, magnitude = outer @ np.maximum(inner @ seen + bias, 0) + offset
             direction.append((steps[1][i] + turn) * math.exp(min(max(magnitude, -2), 2) + log_factor))
@@ -242,5 +243,5 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
 
 def test_a_theta_of_another_network_is_refused(instances, learner):
     loop = InnerLoop(learner, Constant(0.1), LearnedUpdate(torch.zeros(7)).of(learner))
-    with pytest.raises(ValueError, match="theta has 7 weights and this update has 78"):
+    with pytest.raises(ValueError, match="theta has 7 weights and this update has 94"):
         loop.unroll(instances)

@@ -205,6 +205,20 @@ def test_what_says_how_set_ups_vary_is_refused_where_they_do_not():
         replace(TINY, longest_horizon=24)
 
 
+def test_the_held_out_loss_can_be_the_reward_of_those_estimators_that_look_ahead(tmp_path):
+    config = replace(TINY, held_out_every=3)
+    trained = meta_train(config, progress=False)
+    assert not torch.equal(trained.theta, meta_train(TINY, progress=False).theta)
+    save_theta(tmp_path / "ours.safetensors", trained.theta, trained.card)
+    _, card = load_theta(tmp_path / "ours.safetensors")
+    assert card["config"]["held_out_every"] == 3
+    assert validation_loss(config, trained.theta, 8) != validation_loss(TINY, trained.theta, 8)
+    with pytest.raises(ValueError, match=r"held_out_every=4 does not divide horizon=6; use"):
+        replace(TINY, held_out_every=4)
+    with pytest.raises(ValueError, match=r"held_out_every=3 .* use es or pes"):
+        replace(TINY, estimator="reinforce", held_out_every=3)
+
+
 def test_rescaled_tasks_begin_as_the_same_functions_of_other_weights():
     config = replace(TINY, rescale_decades=2.0)
     problems = [each.problem(0, each.set_up(0, 0, each.generator(1, 0))) for each in (TINY, config)]

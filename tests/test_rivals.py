@@ -7,23 +7,29 @@ import dadaptation
 import dog
 import prodigyopt
 import pytest
+import pytorch_optimizer
 import schedulefree
 import torch
 from torch import nn
 
 from metalearn_lib.directions.adam import Adam
-from metalearn_lib.directions.adamw import AdamW
+from metalearn_lib.directions.adamg import AdamG
+from metalearn_lib.directions.adamw import AdamW, AdamWDecay
+from metalearn_lib.directions.adan import Adan
 from metalearn_lib.directions.clipped import Clipped
 from metalearn_lib.directions.dadapt import DAdaptAdam
 from metalearn_lib.directions.dog import DoG
 from metalearn_lib.directions.gradient import Gradient
+from metalearn_lib.directions.lion import Lion
 from metalearn_lib.directions.momentum import Momentum
+from metalearn_lib.directions.muon import OrthogonalMomentum
 from metalearn_lib.directions.nesterov import Nesterov
 from metalearn_lib.directions.normalised import Normalised
 from metalearn_lib.directions.packaged import Packaged
 from metalearn_lib.directions.prodigy import Prodigy
 from metalearn_lib.directions.rmsprop import RMSProp
 from metalearn_lib.directions.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from metalearn_lib.directions.soap import SOAP
 from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.learners import MLP, Batch
 from metalearn_lib.rates.constant import Constant
@@ -50,12 +56,35 @@ def problem(dtype=torch.float64):
 def ours(direction, rate, dtype=torch.float64, judged=False):
     """Weights after every step, `(steps, tasks, weights)`."""
     params, batches = problem(dtype)
-    loop = InnerLoop(LEARNER, rate, direction)
+    loop = InnerLoop(LEARNER, rate, direction.of(LEARNER))
     state, path = loop.init(params), []
     for batch in batches:
         state, _ = loop.step(state, batch)
         path.append(loop.direction.judged(state.direction, state.params) if judged else state.params)
     return torch.stack(path)
+
+
+def theirs_by_tensor(make, dtype=torch.float64):
+    """The same with an optimizer that is given matrices and biases, as a module has them."""
+    params, batches = problem(dtype)
+    shapes = [(8, 2), (8,), (3, 8), (3,)]
+    sizes = [math.prod(shape) for shape in shapes]
+    paths = []
+    for task in range(TASKS):
+        pieces = params[task].split(sizes)
+        own = [nn.Parameter(piece.clone().view(shape)) for piece, shape in zip(pieces, shapes, strict=True)]
+        optimizers, path = make(own), []
+        for batch in batches:
+            flat = torch.cat([each.detach().flatten() for each in own])
+            one = Batch(batch.x[task : task + 1], batch.target[task : task + 1])
+            grad = LEARNER.loss_and_grad(flat[None], one)[1][0]
+            for each, slope in zip(own, grad.split(sizes), strict=True):
+                each.grad = slope.view(each.shape).clone()
+            for optimizer in optimizers:
+                optimizer.step()
+            path.append(torch.cat([each.detach().flatten() for each in own]))
+        paths.append(torch.stack(path))
+    return torch.stack(paths, 1)
 
 
 def theirs(make, schedule=None, before_step=lambda weights: None, dtype=torch.float64, watch=None):
@@ -182,6 +211,19 @@ PACKAGES = {
         ScheduleFreeAdamW(0.1),
         lambda p: free(schedulefree.AdamWScheduleFree(p, lr=0.1)),
     ),
+    "adamg": (AdamG(), lambda p: pytorch_optimizer.AdamG(p)),
+    "lion": (Lion(0.01), lambda p: pytorch_optimizer.Lion(p, lr=0.01)),
+    "adan": (Adan(0.1), lambda p: pytorch_optimizer.Adan(p, lr=0.1)),
+}
+BY_TENSOR = {
+    "muon": (
+        OrthogonalMomentum(0.1),
+        lambda p: (
+            torch.optim.Muon(p[::2], lr=0.1, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Adam(p[1::2], lr=0.1),
+        ),
+    ),
+    "soap": (SOAP(0.1), lambda p: (pytorch_optimizer.SOAP(p, lr=0.1, weight_decay=0.0),)),
 }
 
 
@@ -198,6 +240,18 @@ def test_a_packaged_direction_takes_the_packages_own_steps(name, dtype):
     mine, reference = (ours(direction, Constant(1.0), dtype), theirs(make, dtype=dtype))
     torch.testing.assert_close(mine, reference, **tolerance)
     assert (mine[-1] != mine[0]).any()
+
+
+@pytest.mark.parametrize("name", BY_TENSOR)
+def test_a_direction_by_tensor_takes_the_steps_of_its_optimizer_on_matrices_and_biases(name):
+    direction, make = BY_TENSOR[name]
+    torch.testing.assert_close(ours(direction, Constant(1.0)), theirs_by_tensor(make), rtol=1e-5, atol=1e-7)
+
+
+def test_adamw_whose_decay_is_tuned_is_adamw():
+    torch.testing.assert_close(
+        ours(AdamWDecay(decay=0.3), Constant(0.1)), ours(AdamW(decay=0.3), Constant(0.1)), rtol=0, atol=0
+    )
 
 
 def test_schedule_free_is_judged_at_the_weights_that_its_eval_gives():
@@ -246,13 +300,13 @@ RATES = [
     Schedule(torch.linspace(0.1, 0.01, 6).repeat(TASKS, 1)),
 ]
 PAIRS = [(direction, Constant(0.1)) for direction in DIRECTIONS] + [(Gradient(), rate) for rate in RATES]
-PAIRS += [(direction, Constant(1.0)) for direction, _ in PACKAGES.values()]
+PAIRS += [(direction, Constant(1.0)) for direction, _ in (*PACKAGES.values(), *BY_TENSOR.values())]
 
 
 @pytest.mark.parametrize(("direction", "rate"), PAIRS, ids=lambda each: type(each).__name__)
 def test_every_rule_keeps_its_tasks_apart_and_goes_on_when_some_are_dropped(direction, rate):
     params, batches = problem()
-    loop = InnerLoop(LEARNER, rate, direction)
+    loop = InnerLoop(LEARNER, rate, direction.of(LEARNER))
     everyone = loop.init(params)
     assert all(len(leaf) == TASKS for leaf in leaves(everyone))
     for batch in batches[:5]:

@@ -28,3 +28,11 @@ class AdamW(Adam):
     def __call__(self, state: AdamState, grad: Tensor, params: Tensor) -> tuple[Tensor, AdamState]:
         direction, state = super().__call__(state, grad, params)
         return direction + self.decay * params, state
+
+
+@dataclass(frozen=True)
+class AdamWDecay(AdamW):
+    """AdamW, of which tuning finds the decay beside the rate."""
+
+    name, label = "adamw_decay", "AdamW with its decay"
+    number, tried = "decay", (0.0, 0.01, 0.1, 1.0)

@@ -12,7 +12,8 @@ from torch import Generator, Tensor
 from metalearn_lib.directions.learned import LearnedDirection
 from metalearn_lib.learners import Learner, tensor_sizes
 
-INPUTS = 6
+INPUTS = 8
+"""Six of each weight and two of its tensor."""
 MEANS = (0.5, 0.9, 0.98)
 """Decays of the running averages of the gradient; the second is Adam's."""
 SQUARES = (0.9, 0.99)
@@ -68,7 +69,7 @@ class UpdateNetwork:
         return theta
 
     def __call__(self, theta: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn and magnitude `(tasks, weights)`, from `theta` `(tasks, theta)` and inputs `(tasks, 6, weights)`."""
+        """Turn and magnitude `(tasks, weights)`, from `theta` `(tasks, theta)` and inputs `(tasks, 8, weights)`."""
         inner, bias, outer, offset, _ = self._split(theta)
         hidden = torch.baddbmm(bias.unsqueeze(2), inner.view(-1, self.hidden, INPUTS), inputs).relu()
         turn, magnitude = torch.baddbmm(offset.unsqueeze(2), outer.view(-1, 2, self.hidden), hidden).unbind(1)
@@ -97,10 +98,12 @@ class LearnedUpdate(LearnedDirection):
         m_b, v_b  = running averages of g and g^2 at decay b, without bias;   v = v_.99
         steps     = m_.5 / sqrt(v),  m_.9 / sqrt(v),  m_.98 / sqrt(v)
         contrasts = (sqrt(v_.9) - sqrt(v)) / sum,  (sqrt(v) - RMS sqrt(v)) / sum
-        turn, magnitude = network(steps, contrasts, w / RMS(w))
+        agreements = RMS (m_.9 / sqrt(v)),  RMS (m_.98 / sqrt(v))
+        turn, magnitude = network(steps, contrasts, w / RMS(w), agreements)
         direction = (m_.9 / sqrt(v) + turn) exp(magnitude + law)
 
-    Each RMS is over the weight's own tensor, and `w / RMS(w)` is kept within 4 either way. `UpdateNetwork` says what
+    Each RMS is over the weight's own tensor, and `w / RMS(w)` is kept within 4 either way. The agreements are 1 where
+    gradients keep their sign and fall to 0.23 and 0.1 where they are noise: they tell when a rate is too high. `UpdateNetwork` says what
     network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit
     for bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points,
     nor where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0)`, steps
@@ -150,7 +153,8 @@ class LearnedUpdate(LearnedDirection):
         noise, size = self._spread(self._rms(slow)), self._rms(params)
         own = params / self._spread(size.clamp_min(EPS))
         contrasts = ((fast - slow) / (fast + slow), (slow - noise) / (slow + noise))
-        inputs = torch.stack([*steps, *contrasts, own.clamp(-LARGEST, LARGEST)], 1)
+        agreements = [self._spread(self._rms(step)) for step in steps[1:]]
+        inputs = torch.stack([*steps, *contrasts, own.clamp(-LARGEST, LARGEST), *agreements], 1)
         turn, magnitude = network(state.theta, inputs)
         law = self._spread(self._law(network.law(state.theta), count, size))
         direction = (steps[1] + turn) * torch.exp(magnitude + law)

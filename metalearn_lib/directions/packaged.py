@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from metalearn_lib.directions.base import Direction
+from metalearn_lib.learners import Learner, tensor_sizes
 
 _MOST = 1024
-_live: dict[int, Optimizer] = {}
+_live: dict[int, tuple[Optimizer, list[nn.Parameter]]] = {}
 """the youngest `_MOST` optimizers by number: a state names its own, and old ones are let go"""
 _numbers = itertools.count()
 
@@ -49,10 +50,15 @@ class Packaged(Direction):
         """The weights that count: `weights` themselves, but for a method that averages."""
         return weights
 
+    def cut(self, weights: Tensor) -> list[Tensor]:
+        """The tensors that the optimizer is given, of a task's `weights`: by default one."""
+        return [weights]
+
     def init(self, params: Tensor) -> Tensor:
         numbers = list(itertools.islice(_numbers, len(params)))
         for number, weights in zip(numbers, params, strict=True):
-            _live[number] = self.make([nn.Parameter(weights.detach().clone())])
+            own = [nn.Parameter(piece.detach().clone()) for piece in self.cut(weights)]
+            _live[number] = self.make(own), own
         for number in list(_live)[: -max(_MOST, len(params))]:
             del _live[number]
         return torch.tensor(numbers)
@@ -60,17 +66,19 @@ class Packaged(Direction):
     def __call__(self, state: Tensor, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         after = torch.empty_like(params)
         for place, number in enumerate(state.tolist()):
-            optimizer = _live[number]
-            (weights,) = optimizer.param_groups[0]["params"]
-            weights.data.copy_(params[place])
-            weights.grad = grad[place].clone()
+            optimizer, own = _live[number]
+            for tensor, weights, slope in zip(
+                own, self.cut(params[place]), self.cut(grad[place]), strict=True
+            ):
+                tensor.data.copy_(weights)
+                tensor.grad = slope.clone()
             optimizer.step()
-            after[place] = weights.data
+            after[place] = torch.cat([tensor.data.flatten() for tensor in own])
         return params - after, state
 
     def judged(self, state: Tensor, params: Tensor) -> Tensor:
         pairs = zip(state.tolist(), params, strict=True)
-        return torch.stack([self.judge(_live[number], weights) for number, weights in pairs])
+        return torch.stack([self.judge(_live[number][0], weights) for number, weights in pairs])
 
     def imported(self, name: str) -> Any:
         """What the package calls `name`.
@@ -85,3 +93,24 @@ class Packaged(Direction):
             raise ValueError(
                 f"{name} needs the package {distribution}; pip install {distribution}."
             ) from fault
+
+
+@dataclass(frozen=True)
+class ByTensor(Packaged):
+    """The same for an optimizer that must know which weights are a matrix, and of what shape.
+
+    Args:
+        tensors: weights and fan-in of each tensor, as `of` takes them from a learner.
+    """
+
+    tensors: tuple[tuple[int, int], ...] = ()
+
+    def of(self, learner: Learner) -> ByTensor:
+        return replace(self, tensors=tensor_sizes(learner))
+
+    def cut(self, weights: Tensor) -> list[Tensor]:
+        pieces = weights.split([size for size, _ in self.tensors])
+        return [
+            piece.view(-1, fan) if fan else piece
+            for piece, (_, fan) in zip(pieces, self.tensors, strict=True)
+        ]

@@ -28,7 +28,8 @@ struct Network {
     float bound;
 };
 enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE };
-constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, LAW = 4;  // of a learned update: averages, inputs, terms of its law
+// of a learned update: averages, inputs of each weight and of each tensor, terms of its law
+constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 4;
 struct Update {
     int hidden, num_theta, num_tensors;
     const int *sizes, *fans;  // weights and fan-in of each tensor
@@ -165,40 +166,45 @@ static void move_each(
     const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
 ) {
     const Update& update = rule.update;
-    const int hidden = update.hidden;
-    const float *const inner = state.own[0] + run * update.num_theta, *const bias = inner + hidden * SEEN;
+    const int hidden = update.hidden, width = SEEN + SHARED;
+    const float *const inner = state.own[0] + run * update.num_theta, *const bias = inner + hidden * width;
     const float *const outer = bias + hidden, *const offset = outer + 2 * hidden, *const law = offset + 2;
     float *const means = state.own[1] + run * MEANS * count, *const squares = state.own[2] + run * SQUARES * count;
-    const float steps = state.own[3][run] += 1.0f;
-    float whole[MEANS];
-    std::vector<float> roots(SQUARES * count);
-    for (int m = 0; m < MEANS; ++m) {
-        const float decay = update.mean_decay[m];
-        float* const mean = means + m * count;
-        whole[m] = 1.0f - std::pow(decay, steps);
-        for (int i = 0; i < count; ++i) mean[i] += (1.0f - decay) * (grad[i] - mean[i]);
-    }
+    const float taken = state.own[3][run] += 1.0f;
+    std::vector<float> roots(SQUARES * count), steps(MEANS * count), biases(hidden);
     for (int s = 0; s < SQUARES; ++s) {
-        const float decay = update.square_decay[s], full = 1.0f - std::pow(decay, steps);
+        const float decay = update.square_decay[s], full = 1.0f - std::pow(decay, taken);
         float *const square = squares + s * count, *const root = roots.data() + s * count;
         for (int i = 0; i < count; ++i) square[i] = decay * square[i] + (1.0f - decay) * grad[i] * grad[i];
         for (int i = 0; i < count; ++i) root[i] = std::sqrt(square[i] / full) + update.eps;
     }
+    const float* const slowest = roots.data() + count;
+    for (int m = 0; m < MEANS; ++m) {
+        const float decay = update.mean_decay[m], whole = 1.0f - std::pow(decay, taken);
+        float *const mean = means + m * count, *const step = steps.data() + m * count;
+        for (int i = 0; i < count; ++i) mean[i] += (1.0f - decay) * (grad[i] - mean[i]);
+        for (int i = 0; i < count; ++i) step[i] = mean[i] / whole / slowest[i];
+    }
     for (int t = 0, start = 0; t < update.num_tensors; start += update.sizes[t++]) {
         const int size = update.sizes[t], end = start + size;
-        const float noise = std::sqrt(mean_square(roots.data() + count + start, size));
+        const float noise = std::sqrt(mean_square(slowest + start, size));
         const float own = std::sqrt(mean_square(weights + start, size));
-        float power = law[0] + law[1] * (std::log(steps) - update.centre[0]);
+        float power = law[0] + law[1] * (std::log(taken) - update.centre[0]);
         if (update.fans[t])
             power += law[2] * (std::log(std::max(own, update.smallest)) - update.centre[1]) +
                      law[3] * (std::log(static_cast<float>(update.fans[t])) - update.centre[2]);
         const float rate = lr * std::exp(power), per_own = 1.0f / std::max(own, update.eps);
+        std::copy_n(bias, hidden, biases.begin());
+        for (int k = 0; k < SHARED; ++k) {
+            const float agreement = std::sqrt(mean_square(steps.data() + (1 + k) * count + start, size));
+            for (int h = 0; h < hidden; ++h) biases[h] += inner[h * width + SEEN + k] * agreement;
+        }
         for (int i = start; i < end; i += LANES) {
             const int left = end - i;
-            const Lane fast = part(roots.data() + i, left), slow = part(roots.data() + count + i, left);
-            const Lane weight = part(weights + i, left), per_slow = 1.0f / slow;
+            const Lane fast = part(roots.data() + i, left), slow = part(slowest + i, left);
+            const Lane weight = part(weights + i, left);
             Lane seen[SEEN];
-            for (int m = 0; m < MEANS; ++m) seen[m] = part(means + m * count + i, left) / whole[m] * per_slow;
+            for (int m = 0; m < MEANS; ++m) seen[m] = part(steps.data() + m * count + i, left);
             seen[3] = (fast - slow) / (fast + slow);
             seen[4] = (slow - noise) / (slow + noise);
             seen[5] = weight * per_own;
@@ -206,8 +212,8 @@ static void move_each(
             seen[5] = seen[5] < -update.largest ? Lane{} - update.largest : seen[5];
             Lane turn = Lane{} + offset[0], magnitude = Lane{} + offset[1];
             for (int h = 0; h < hidden; ++h) {
-                Lane unit = Lane{} + bias[h];
-                for (int k = 0; k < SEEN; ++k) unit += inner[h * SEEN + k] * seen[k];
+                Lane unit = Lane{} + biases[h];
+                for (int k = 0; k < SEEN; ++k) unit += inner[h * width + k] * seen[k];
                 unit = unit < 0.0f ? Lane{} : unit;
                 turn += outer[h] * unit;
                 magnitude += outer[hidden + h] * unit;
@@ -257,7 +263,7 @@ static const char* refusal_of(const Network& network) {
 }
 
 static const char* refusal_of(const Update& update, int64_t num_params) {
-    if (update.hidden < 1 || update.num_theta != int64_t{update.hidden} * (SEEN + 3) + 2 + LAW)
+    if (update.hidden < 1 || update.num_theta != int64_t{update.hidden} * (SEEN + SHARED + 3) + 2 + LAW)
         return "an update has another number of weights than its layers";
     const int* const end = update.sizes + update.num_tensors;
     if (update.num_tensors < 1 ||

@@ -15,6 +15,7 @@ from metalearn_lib.gradient_estimators.base import (
     meta_loss,
     rewards,
     theta_of,
+    unroll,
     with_theta,
 )
 from metalearn_lib.gradient_estimators.es import AntitheticES
@@ -39,5 +40,6 @@ __all__ = [
     "meta_loss",
     "rewards",
     "theta_of",
+    "unroll",
     "with_theta",
 ]

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from metalearn_lib.gradient_estimators.base import Estimate, Estimator, Problem, relative, with_theta
-from metalearn_lib.gradient_estimators.pes import check_divides
+from metalearn_lib.gradient_estimators.base import (
+    Estimate,
+    Estimator,
+    Problem,
+    check_divides,
+    relative,
+    with_theta,
+)
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.trees import tree_map
 

@@ -12,10 +12,14 @@ from torch import Generator, Tensor
 
 from metalearn_lib.directions.learned import split_theta
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
+from metalearn_lib.learners import Batch
 from metalearn_lib.monitor import bounded_log
 from metalearn_lib.registry import Named
+from metalearn_lib.trees import stack
 from metalearn_lib.types import Info
 
+HELD_OUT = 128
+"""Held-out points of a look at the held-out loss, or as many as there are."""
 _WORST = 3.0
 """A loss counts as no more than e^3 times the first: a diverged task is bad news, but not all the news."""
 
@@ -28,6 +32,9 @@ class Problem(NamedTuple):
     num_tasks: int
     draw: Callable[[int, int], tuple[Instances, InnerState]]
     """`draw(first, count)`: the tasks numbered `first` and on, untrained; the same at every call"""
+    held_out_every: int | None = None
+    """inner steps between two looks at the held-out loss, which the meta-loss is then made of; `None` makes it of the
+    minibatches' own losses"""
 
 
 class Estimate(NamedTuple):
@@ -48,6 +55,25 @@ class Estimate(NamedTuple):
     """minibatch gradient evaluations spent"""
 
 
+def unroll(
+    loop: InnerLoop, instances: Instances, state: InnerState | None = None, held_out_every: int | None = None
+) -> tuple[InnerState, Info]:
+    """As `InnerLoop.unroll`; with `held_out_every`, the info of every so many-th step, with the held-out loss before
+    that step as its loss. No rate or direction sees it.
+    """
+    if held_out_every is None:
+        return loop.unroll(instances, state)
+    state = loop.init(instances.params) if state is None else state
+    arms = len(state.params) // len(instances.params)
+    points = Batch(*(part[:, :HELD_OUT].repeat(arms, 1, 1) for part in instances.test))
+    looks = []
+    for step in range(0, instances.num_steps, held_out_every):
+        loss = loop.learner.loss(state.params, points)
+        state, info = loop.unroll(instances, state, step, step + held_out_every)
+        looks.append(Info(loss, *(each[:, 0] for each in info[1:])))
+    return state, stack(looks, 1)
+
+
 class Estimator(Named, ABC):
     """Gradient estimates of the meta-loss at `theta`, from a stream of tasks."""
 
@@ -61,6 +87,8 @@ class Estimator(Named, ABC):
     """whether it can cut the horizon into truncations"""
     differentiates: ClassVar[bool] = False
     """whether it differentiates what the inner loop computes, which a compiled loop does not bear"""
+    looks_ahead: ClassVar[bool] = False
+    """whether its reward can be the held-out loss"""
     explores: ClassVar[bool] = False
     """whether the rate must be a policy that explores, the meta-optimizer on a plain direction"""
 
@@ -141,3 +169,12 @@ def _learns(part: Any) -> bool:
 def num_broken(info: Info) -> int:
     """Runs whose loss is no number at some step."""
     return int((~info.loss.isfinite()).any(1).sum())
+
+
+def check_divides(length: int, horizon: int, name: str = "truncation_length") -> None:
+    """Refuse a length that does not divide the horizon."""
+    if length < 1 or horizon % length:
+        divisors = [number for number in range(1, horizon + 1) if horizon % number == 0]
+        near = sorted(sorted(divisors, key=lambda number: abs(number - length))[:2])
+        use = " or ".join(map(str, near))
+        raise ValueError(f"{name}={length} does not divide horizon={horizon}; use {use}.")

@@ -13,6 +13,7 @@ from metalearn_lib.gradient_estimators.base import (
     Problem,
     meta_loss,
     num_broken,
+    unroll,
     with_theta,
 )
 from metalearn_lib.trees import twice
@@ -37,6 +38,7 @@ class AntitheticES(Estimator):
 
     name, label, colour = "es", "ES", "#0072B2"
     cost = 2
+    looks_ahead = True
 
     def __call__(
         self, state: Tensor, theta: Tensor, problem: Problem, generator: Generator
@@ -45,7 +47,7 @@ class AntitheticES(Estimator):
         instances, start = problem.draw(int(state), num_tasks)
         noise = torch.randn(num_tasks, len(theta), generator=generator, dtype=theta.dtype)
         start = with_theta(twice(start), theta + self.sigma * torch.cat([noise, -noise]))
-        _, info = problem.loop.unroll(instances, start)
+        _, info = unroll(problem.loop, instances, start, problem.held_out_every)
         plus, minus = meta_loss(info).chunk(2)
         slope = (plus - minus) / (2 * self.sigma)
         estimate = Estimate(

@@ -12,9 +12,11 @@ from metalearn_lib.gradient_estimators.base import (
     Estimate,
     Estimator,
     Problem,
+    check_divides,
     num_broken,
     relative,
     theta_of,
+    unroll,
     with_theta,
 )
 from metalearn_lib.inner_loop import InnerState, Instances
@@ -70,7 +72,7 @@ class PersistentES(Estimator):
 
     name, label, colour = "pes", "PES", "#009E73"
     cost = 2
-    persistent, truncates = True, True
+    persistent, truncates, looks_ahead = True, True, True
 
     def init(self, problem: Problem, theta: Tensor) -> PersistentState:
         num_tasks = problem.num_tasks
@@ -99,7 +101,9 @@ class PersistentES(Estimator):
         steps = state.position[:, None] + torch.arange(length)
         order = state.instances.order[torch.arange(num_tasks)[:, None], steps]
         start = with_theta(state.inner, theta + self.sigma * torch.cat([noise, -noise]))
-        inner, info = problem.loop.unroll(state.instances._replace(order=order), start)
+        inner, info = unroll(
+            problem.loop, state.instances._replace(order=order), start, problem.held_out_every
+        )
 
         log_loss = bounded_log(info.loss)
         first = torch.where(state.first.isnan(), log_loss[:, 0], state.first)
@@ -134,12 +138,3 @@ class PersistentES(Estimator):
             state.position.index_fill(0, ended, 0),
             state.next_task + len(ended),
         )
-
-
-def check_divides(length: int, horizon: int) -> None:
-    """Refuse a truncation that does not divide the horizon."""
-    if length < 1 or horizon % length:
-        divisors = [number for number in range(1, horizon + 1) if horizon % number == 0]
-        near = sorted(sorted(divisors, key=lambda number: abs(number - length))[:2])
-        use = " or ".join(map(str, near))
-        raise ValueError(f"truncation_length={length} does not divide horizon={horizon}; use {use}.")

@@ -11,7 +11,7 @@ from metalearn_lib.cards import learned_directions, learned_on, rule_of
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
-from metalearn_lib.gradient_estimators.pes import check_divides
+from metalearn_lib.gradient_estimators.base import check_divides
 from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
 from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import MLP, Learner
@@ -75,6 +75,9 @@ class MetaTrainConfig:
             `"constant"`, the base rate itself, where all that is learned is a direction.
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
             plain direction that it begins as; `None` is nothing.
+        held_out_every: inner steps between two looks at the held-out loss, whose improvement is then the reward, for
+            `"es"` and `"pes"`; `None` rewards the improvement of the minibatches' own, which a rule that learns the
+            training points by heart improves as well. A look costs a forward pass on 128 points, which is not counted.
         compile_step: whether to train in the fastest loop that a C++ compiler makes of these settings (see `problem`),
             for an estimator that differentiates nothing. Answers agree to rounding, which a long training magnifies;
             where there is no compiler it changes nothing.
@@ -107,6 +110,7 @@ class MetaTrainConfig:
     inputs: tuple[str, ...] | None = None
     controller: str = "network"
     learned_direction: str | None = None
+    held_out_every: int | None = None
     compile_step: bool = False
     max_nonfinite: float = 0.75
     seed: int = 0
@@ -197,6 +201,14 @@ class MetaTrainConfig:
                 )
             for horizon in self._horizons():
                 check_divides(self.truncation_length, horizon)
+        if self.held_out_every is not None:
+            if not kind.looks_ahead:
+                raise ValueError(
+                    f"held_out_every={self.held_out_every} means nothing to estimator={self.estimator!r}, which is "
+                    f"rewarded at every step; use {_those(looks_ahead=True)}."
+                )
+            for length in [self.truncation_length] if self.truncation_length else self._horizons():
+                check_divides(self.held_out_every, length, "held_out_every")
         if self.compile_step and kind.differentiates:
             raise ValueError(
                 f"compile_step=True needs {_those(differentiates=False)}, which differentiate nothing, and not "
@@ -346,7 +358,7 @@ class MetaTrainConfig:
                 instances = instances._replace(params=params)
             return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
 
-        return Problem(made(kind), size, draw)
+        return Problem(made(kind), size, draw, self.held_out_every)
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""

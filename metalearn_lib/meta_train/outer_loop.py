@@ -19,7 +19,7 @@ from torch import Tensor
 from metalearn_lib import __version__
 from metalearn_lib.cards import complete
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
-from metalearn_lib.gradient_estimators import Estimate, meta_loss
+from metalearn_lib.gradient_estimators import Estimate, meta_loss, unroll
 from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.learners import MLP
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
@@ -325,7 +325,7 @@ def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128
             instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)
             for name in config.directions:
                 loop = config.loop(name, fast, config.centre(name) * 10**decades, theta, kind)
-                _, info = loop.unroll(instances)
+                _, info = unroll(loop, instances, held_out_every=config.held_out_every)
                 total = total + share / len(config.directions) * meta_loss(info).mean()
     return float(total)
 
