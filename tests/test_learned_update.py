@@ -22,7 +22,7 @@ from metalearn_lib.rates.constant import Constant
 from metalearn_lib.types import Seeds
 
 NETWORK = UpdateNetwork(4)
-RELATIVE = (0.0, -0.1, 1.0, 0.0)
+RELATIVE = (0.0, -0.1, 1.0, 0.0, 0.0)
 """A law under which steps are in proportion to a matrix's own root mean square."""
 TINY = MetaTrainConfig(
     direction="adam",
@@ -40,7 +40,7 @@ TINY = MetaTrainConfig(
 def theta_at_random(law=None, scale=0.3):
     theta = scale * torch.randn(NETWORK.num_theta, generator=torch.Generator().manual_seed(3)).double()
     if law is not None:
-        theta[-4:] = torch.tensor(law)
+        theta[-5:] = torch.tensor(law)
     return theta
 
 
@@ -58,7 +58,7 @@ def test_untrained_it_is_adam_bit_for_bit(dtype, family, learner):
 def by_hand(theta, tensors, gradients, weights):
     """The last direction along gradients `(time, weights)` at the same weights, one weight after another."""
     inner, bias, outer, offset, law = (
-        piece.numpy() for piece in theta.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 4])
+        piece.numpy() for piece in theta.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 5])
     )
     inner, outer, count = inner.reshape(-1, 8), outer.reshape(2, -1), len(gradients)
 
@@ -73,6 +73,7 @@ def by_hand(theta, tensors, gradients, weights):
         here = slice(start, start + size)
         noise, own = (math.sqrt(np.mean(each[here] ** 2)) for each in (slow, weights))
         log_factor = law[0] + law[1] * (math.log(count) - 3)
+        log_factor += law[4] * math.log(size / max(fan_in, 1) / 32)
         if fan_in:
             log_factor += law[2] * math.log(own / 0.25) + law[3] * math.log(fan_in / 32)
         for i in range(start, start + size):
@@ -174,7 +175,7 @@ def test_with_steps_relative_to_the_weights_the_same_function_stays_the_same(oth
     relative = LearnedUpdate(theta_at_random(RELATIVE), hidden=4)
     before = predictions(relative, *network)
     torch.testing.assert_close(predictions(relative, *other(network)), before, rtol=1e-7, atol=1e-9)
-    bound = LearnedUpdate(theta_at_random((0.0, -0.1, 0.0, 0.0)), hidden=4)  # as Adam is
+    bound = LearnedUpdate(theta_at_random((0.0, -0.1, 0.0, 0.0, 0.0)), hidden=4)  # as Adam is
     assert (predictions(bound, *other(network)) - predictions(bound, *network)).abs().max() > 1e-3
 
 
@@ -243,5 +244,5 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
 
 def test_a_theta_of_another_network_is_refused(instances, learner):
     loop = InnerLoop(learner, Constant(0.1), LearnedUpdate(torch.zeros(7)).of(learner))
-    with pytest.raises(ValueError, match="theta has 7 weights and this update has 94"):
+    with pytest.raises(ValueError, match="theta has 7 weights and this update has 95"):
         loop.unroll(instances)

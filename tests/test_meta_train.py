@@ -219,6 +219,17 @@ def test_the_held_out_loss_can_be_the_reward_of_those_estimators_that_look_ahead
         replace(TINY, estimator="reinforce", held_out_every=3)
 
 
+def test_meta_seeds_are_chosen_on_validation_families_of_their_own_where_there_are_any():
+    theta = TINY.init_theta()
+    elsewhere = replace(TINY, validation_families=["moons", "spirals"])
+    assert elsewhere.validation_families == ("moons", "spirals")
+    parts = [validation_loss(replace(TINY, families=(name,)), theta, 8) for name in ("moons", "spirals")]
+    assert validation_loss(elsewhere, theta, 8) == pytest.approx(sum(parts) / 2, abs=1e-6)
+    assert torch.equal(meta_train(elsewhere, progress=False).theta, meta_train(TINY, progress=False).theta)
+    with pytest.raises(ValueError, match="'mars' is unknown"):
+        replace(TINY, validation_families=["mars"])
+
+
 def test_rescaled_tasks_begin_as_the_same_functions_of_other_weights():
     config = replace(TINY, rescale_decades=2.0)
     problems = [each.problem(0, each.set_up(0, 0, each.generator(1, 0))) for each in (TINY, config)]

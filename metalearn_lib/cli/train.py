@@ -26,7 +26,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--registered",
         metavar="NAME",
-        help="take settings and meta-seeds from the contest's registration, whose hash goes into the card",
+        help="take settings and meta-seeds from a contest's registration, whose hash goes into the card",
     )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
@@ -57,13 +57,14 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _registered(name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of a registered meta-training, and the hash for its card and the number of its meta-seeds."""
-    from metalearn_lib.evaluate.registration import read_registration
+    from metalearn_lib.evaluate.registration import PREREGISTRATION, SECOND, read_registration
 
     if name is None:
         return {}, {}
-    registration = read_registration()
-    if name not in registration.training:
-        raise ValueError(f"{name!r} is not registered; there are {', '.join(registration.training)}.")
+    by_name = {each: one for one in map(read_registration, (PREREGISTRATION, SECOND)) for each in one.training}
+    if name not in by_name:
+        raise ValueError(f"{name!r} is not registered; there are {', '.join(by_name)}.")
+    registration = by_name[name]
     facts = {"registration": registration.sha256, "meta_seeds": registration.meta_seeds}
     return registration.training[name], facts
 

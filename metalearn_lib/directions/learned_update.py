@@ -23,9 +23,9 @@ LARGEST = 4.0
 """A weight counts as no more than so many root mean squares of its tensor."""
 MAGNITUDE = 2.0
 """The network moves the log magnitude of a step by no more than this."""
-LAW = 4
-CENTRES = (3.0, math.log(0.25), math.log(32.0))
-"""Where the law's terms are 0: log(1 + t), log RMS(w) and log fan-in."""
+LAW = 5
+CENTRES = (3.0, math.log(0.25), math.log(32.0), math.log(32.0))
+"""Where the law's terms are 0: log(1 + t), log RMS(w), log fan-in and log fan-out."""
 SMALLEST = 1e-4
 """The law takes no tensor's root mean square for less, or one that is born 0 would stay there."""
 
@@ -47,9 +47,10 @@ class UpdateNetwork:
 
         hidden = relu(W1 inputs + b1)
         turn, magnitude = W2 hidden + b2
-        law = a0 + a1 (log(1 + t) - 3) + a2 (log RMS(w) - log 0.25) + a3 (log fan_in - log 32)
+        law = a0 + a1 (log(1 + t) - 3) + a2 log(RMS(w) / 0.25) + a3 log(fan_in / 32) + a4 log(fan_out / 32)
 
-    RMS(w) is that of the weight's own tensor; a bias has the law's first two terms only. `W2`, `b2` and `a` start at 0.
+    RMS(w) is that of the weight's own tensor; a bias has neither that term nor the fan-in's. `W2`, `b2` and `a` start
+    at 0.
 
     Args:
         hidden: units of the hidden layer.
@@ -76,7 +77,7 @@ class UpdateNetwork:
         return turn, magnitude.clamp(-MAGNITUDE, MAGNITUDE)
 
     def law(self, theta: Tensor) -> Tensor:
-        """The law's four numbers `(tasks, 4)`."""
+        """The law's five numbers `(tasks, 5)`."""
         return self._split(theta)[-1]
 
     def _sizes(self) -> tuple[int, ...]:
@@ -103,12 +104,12 @@ class LearnedUpdate(LearnedDirection):
         direction = (m_.9 / sqrt(v) + turn) exp(magnitude + law)
 
     Each RMS is over the weight's own tensor, and `w / RMS(w)` is kept within 4 either way. The agreements are 1 where
-    gradients keep their sign and fall to 0.23 and 0.1 where they are noise: they tell when a rate is too high. `UpdateNetwork` says what
-    network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit
-    for bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points,
-    nor where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0)`, steps
-    in proportion to a matrix's own root mean square; at `(., ., 0, .)` it is bound to the scale of weights as Adam is.
-    What is bounded enters the network; what may lie far outside meta-training enters the law, as a power.
+    gradients keep their sign and fall to 0.23 and 0.1 where they are noise: they tell when a rate is too high.
+    `UpdateNetwork` says what network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit for
+    bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points, nor
+    where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0, 0)`, steps
+    in proportion to a matrix's own root mean square; at `(., ., 0, ., .)` it is bound to the scale of weights as Adam
+    is. What is bounded enters the network; what may lie far outside meta-training enters the law, as a power.
 
     Args:
         theta: meta-parameters `(theta,)`.
@@ -163,10 +164,12 @@ class LearnedUpdate(LearnedDirection):
     def _law(self, law: Tensor, count: Tensor, size: Tensor) -> Tensor:
         """The law's log factor for each tensor, `(tasks, tensors)`, at the root mean squares `size` of the weights."""
         fans = size.new_tensor([fan for _, fan in self.tensors])
-        told = (count.log(), size.clamp_min(SMALLEST).log(), fans.clamp_min(1).log())
-        time, of_size, of_fan = (each - centre for each, centre in zip(told, CENTRES, strict=True))
-        of_matrix = law[:, 2:3] * of_size + law[:, 3:4] * of_fan
-        return law[:, :1] + law[:, 1:2] * time + torch.where(fans > 0, of_matrix, 0)
+        counts = size.new_tensor([count for count, _ in self.tensors])
+        fan_in = fans.clamp_min(1)
+        told = (count.log(), size.clamp_min(SMALLEST).log(), fan_in.log(), (counts / fan_in).log())
+        time, of_size, of_in, of_out = (each - centre for each, centre in zip(told, CENTRES, strict=True))
+        of_matrix = law[:, 2:3] * of_size + law[:, 3:4] * of_in
+        return law[:, :1] + law[:, 1:2] * time + law[:, 4:] * of_out + torch.where(fans > 0, of_matrix, 0)
 
     def _rms(self, weights: Tensor) -> Tensor:
         """Root mean square of each tensor, `(tasks, tensors)`."""

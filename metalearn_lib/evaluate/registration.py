@@ -31,6 +31,7 @@ from metalearn_lib.types import Seeds
 
 PREREGISTRATION = Path(__file__).with_name("preregistration.toml")
 AMENDMENT = Path(__file__).with_name("amendment.toml")
+SECOND = Path(__file__).with_name("preregistration2.toml")
 
 MAP = "map"
 """The group of cells that only show the head-room."""
@@ -56,6 +57,8 @@ class Hypothesis(NamedTuple):
     prior: str
     captures: float | None = None
     """the head-room that must be captured besides"""
+    margin: float | None = None
+    """the speed-up that it must be above, where that is another than 1.10 or 1/1.10"""
 
 
 class Amendment(NamedTuple):
@@ -93,6 +96,22 @@ class Registration(NamedTuple):
     """false for a part of it, from which no verdict may be drawn"""
     amendment: Amendment | None = None
     """with one, what is tuned is a draw; see `Tune`"""
+    version: int = 1
+    drawn: bool = False
+    """whether what is tuned is a draw without an amendment, too"""
+    all_meet: tuple[str, ...] = ALL_MEET
+    """cells in which rivals that no hypothesis names meet, too"""
+    left_out: tuple[str, ...] = GEOMETRIC
+    """shifts that have a meta-optimizer whose training left them out"""
+    held_groups: tuple[str, ...] = HELD
+    """the groups of cells that the kept table holds"""
+    sure: str = "scale 4"
+    """a cell in which a win over SGD must be seen"""
+
+    @property
+    def table(self) -> str:
+        """The name of the kept table."""
+        return "second" if self.version == 2 else "contest" if self.amendment is None else "amended"
 
     def amend(self, path: str | os.PathLike[str] = AMENDMENT) -> Registration:
         """What is held by an amendment to it."""
@@ -108,7 +127,7 @@ class Registration(NamedTuple):
         """Contestants, of an amended registration tuned as a draw; of several meta-seeds those that meet."""
         if not isinstance(recipes, Recipe):
             recipes = recipes[: self.meta_seeds]
-        return recipes if self.amendment is None else as_draw(recipes)
+        return as_draw(recipes) if self.amendment is not None or self.drawn else recipes
 
     def part(
         self,
@@ -146,7 +165,7 @@ class Registration(NamedTuple):
 
     def held(self) -> Registration:
         """What the kept table holds: the cells of the hypotheses, and real data. All cells take hours."""
-        kept = [name for name, group in self.groups.items() if group in HELD]
+        kept = [name for name, group in self.groups.items() if group in self.held_groups]
         return self._replace(
             cells={name: self.cells[name] for name in kept}, groups={name: self.groups[name] for name in kept}
         )
@@ -155,7 +174,7 @@ class Registration(NamedTuple):
         """The cells that `held` leaves out, in which only the head-room's few rules meet and, outside the map, three
         learned rates.
         """
-        left = [name for name, group in self.groups.items() if group not in HELD]
+        left = [name for name, group in self.groups.items() if group not in self.held_groups]
         return self._replace(
             cells={name: self.cells[name] for name in left},
             groups={name: self.groups[name] for name in left},
@@ -182,6 +201,8 @@ class Registration(NamedTuple):
 def read_registration(path: str | os.PathLike[str] = PREREGISTRATION) -> Registration:
     """The registration in a TOML file, with the SHA-256 of its bytes.
 
+    A file of version 2 names the cells in which all meet, and all of its cells are held; whoever is tuned is a draw.
+
     Raises:
         ValueError: for a cell, or a hypothesis on a group, that there is not.
     """
@@ -193,13 +214,13 @@ def read_registration(path: str | os.PathLike[str] = PREREGISTRATION) -> Registr
     for each in hypotheses:
         if unknown := set(each.groups) - set(groups.values()):
             raise ValueError(f"{each.name} is on groups {sorted(unknown)}, of which no cell is registered.")
-    seeds = facts["seeds"]
-    return Registration(
+    seeds, contest = facts["seeds"], facts["contest"]
+    registration = Registration(
         cells,
         groups,
         {each["name"]: each["tier"] for each in facts["cells"]},
-        facts["contest"]["methods"],
-        facts["contest"]["map"],
+        contest["methods"],
+        contest.get("map", []),
         facts["training"],
         hypotheses,
         Seeds("score", **seeds["score"]),
@@ -207,11 +228,21 @@ def read_registration(path: str | os.PathLike[str] = PREREGISTRATION) -> Registr
         seeds["meta_seeds"],
         hashlib.sha256(content).hexdigest(),
     )
+    if facts.get("version", 1) == 1:
+        return registration
+    return registration._replace(
+        version=facts["version"],
+        drawn=True,
+        all_meet=tuple(contest["all_meet"]),
+        left_out=(),
+        held_groups=tuple(dict.fromkeys(groups.values())),
+        sure=contest["sure"],
+    )
 
 
 def make_cell(facts: Mapping[str, Any]) -> Cell:
-    """The cell that a registration describes: a family, perhaps shifted, perhaps standardised on its own points, and
-    what differs in the learner's set-up.
+    """The cell that a registration describes: a family, perhaps shifted, by one shift or by several in turn, perhaps
+    standardised on its own points, and what differs in the learner's set-up.
 
     Raises:
         ValueError: for a family, shift or setting that there is not.
@@ -224,11 +255,13 @@ def make_cell(facts: Mapping[str, Any]) -> Cell:
         made: TaskFamily = TASKS.find(family)()
     except ValueError as fault:
         raise ValueError(f"cell {name!r}: {fault}") from fault
+    for shift, severity in facts.get("shifts", ()):
+        made = make_shift(shift, made, severity)
     if "shift" in setting:
         made = make_shift(setting.pop("shift"), made, setting.pop("severity"))
     if setting.pop("standardised", False):
         made = Standardised(made)
-    for label in ("group", "tier"):
+    for label in ("group", "tier", "shifts"):
         setting.pop(label, None)
     try:
         return replace(home_cell(), name=name, family=made, **setting)
@@ -276,19 +309,16 @@ def contestants(registration: Registration) -> tuple[Callable[[Cell], Methods], 
             Tune(rival(Gradient), home_cell()),
         )
     )
-    left_out = {shift: named(f"meta:sgd_without_{shift}")[1] for shift in GEOMETRIC}
+    left_out = {shift: named(f"meta:sgd_without_{shift}")[1] for shift in registration.left_out}
 
     def meet(cell: Cell) -> Methods:
         if registration.groups[cell.name] == MAP:
             return dict(everyone[name] for name in registration.map_methods)
         here = everyone
-        if registration.whole and cell.name not in ALL_MEET:
+        if registration.whole and cell.name not in registration.all_meet:
             here = {name: each for name, each in everyone.items() if name in registration.in_hypotheses}
-        more = (
-            {labels[LEFT_OUT]: left_out[cell.family.name]}
-            if registration.groups[cell.name] == "geometric"
-            else {}
-        )
+        geometric = registration.groups[cell.name] == "geometric" and left_out
+        more = {labels[LEFT_OUT]: left_out[cell.family.name]} if geometric else {}
         return dict(here.values()) | {labels[PLACEBO]: untrained} | more
 
     return meet, labels
@@ -325,10 +355,11 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
     if not registration.whole:
         return
     meta = labels["meta"]
-    sure = labels["clip@mixture" if registration.amendment is None else "sgd@B"]
-    won = results["scale 4"].speedup(sure, sgd)
+    as_registered = registration.version == 1 and registration.amendment is None
+    sure = labels["clip@mixture" if as_registered else "sgd@B"]
+    won = results[registration.sure].speedup(sure, sgd)
     if won.low <= 1:
-        raise TrapSprung(f"{sure} on scale 4 is {won} times as fast as SGD, and it must be seen to win.")
+        raise TrapSprung(f"{sure} on {registration.sure} is {won} times as fast as SGD, and it must be seen to win.")
     home = results["task A"].speedup(meta, sgd)
     for name in registration.in_groups("null"):
         won, headroom = (results[name].speedup(each, sgd) for each in (meta, labels["sgd@B"]))

@@ -104,7 +104,7 @@ def _test(
 
     def compare(kind: Literal["pooled", "fixed"], name: str) -> _Comparison:
         baseline, method = times(name), times(hypothesis.method)
-        margin = _MARGINS.get(hypothesis.asks)
+        margin = hypothesis.margin or _MARGINS.get(hypothesis.asks)
         if kind == "pooled" and len(cells) >= 3:
             pooled = pool_speedups(baseline, method)
             speedup = Interval(*map(float, np.exp(pooled.mean)))

@@ -29,7 +29,7 @@ struct Network {
 };
 enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE };
 // of a learned update: averages, inputs of each weight and of each tensor, terms of its law
-constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 4;
+constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 5;
 struct Update {
     int hidden, num_theta, num_tensors;
     const int *sizes, *fans;  // weights and fan-in of each tensor
@@ -189,7 +189,9 @@ static void move_each(
         const int size = update.sizes[t], end = start + size;
         const float noise = std::sqrt(mean_square(slowest + start, size));
         const float own = std::sqrt(mean_square(weights + start, size));
+        const float fan_out = static_cast<float>(update.fans[t] ? size / update.fans[t] : size);
         float power = law[0] + law[1] * (std::log(taken) - update.centre[0]);
+        power += law[4] * (std::log(fan_out) - update.centre[3]);
         if (update.fans[t])
             power += law[2] * (std::log(std::max(own, update.smallest)) - update.centre[1]) +
                      law[3] * (std::log(static_cast<float>(update.fans[t])) - update.centre[2]);

@@ -52,6 +52,7 @@ class MetaTrainConfig:
         base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
         families: what tasks are drawn from with equal chances, names in `shifts.random_family.families`; where one has
             another shape than task A, a whole chunk is of it.
+        validation_families: those whose tasks choose among meta-seeds; `None` is those that are trained on.
         vary_setup: whether chunks differ in network, minibatch and horizon.
         vary_horizon: whether they differ in horizon alone.
         vary_widely: whether networks and minibatches that vary do so in the wider range.
@@ -92,6 +93,7 @@ class MetaTrainConfig:
     base_lr: float | None = None
     base_lr_decades: float = 2.0
     families: tuple[str, ...] = ("home",)
+    validation_families: tuple[str, ...] | None = None
     vary_setup: bool = False
     vary_horizon: bool = False
     vary_widely: bool = False
@@ -117,6 +119,8 @@ class MetaTrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
+        if self.validation_families is not None:
+            object.__setattr__(self, "validation_families", tuple(self.validation_families))
         if self.inputs is not None:
             object.__setattr__(self, "inputs", tuple(self.inputs))
         if self.controller not in CONTROLLERS:
@@ -222,6 +226,8 @@ class MetaTrainConfig:
             )
         _ = self.meta_optimizer  # refuses unknown inputs
         random_family(GaussianMixture(), self.families)  # refuses unknown families
+        if self.validation_families is not None:
+            random_family(GaussianMixture(), self.validation_families)
 
     @property
     def shapes(self) -> list[tuple[float, TaskFamily]]:

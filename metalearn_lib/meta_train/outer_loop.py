@@ -312,14 +312,15 @@ def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
 def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
     """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
 
-    The tasks come from the config's families, in the set-up that does not vary; the mean over its directions and over
-    its families by their share.
+    The tasks come from the config's validation families, or else from those that it trains on, in the set-up that does
+    not vary; the mean over its directions and over the families by their share.
     """
+    judged = replace(config, families=config.validation_families or config.families)
     seeds = Seeds("validate", num_tasks)
     decades = torch.linspace(-config.base_lr_decades, config.base_lr_decades, num_tasks)
     total = torch.zeros(())
     with one_thread(), torch.no_grad():
-        for share, family in config.shapes:
+        for share, family in judged.shapes:
             learner = MLP((family.num_features, 32, 32, family.num_classes))
             fast, kind = config.fast(learner)
             instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)

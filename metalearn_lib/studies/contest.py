@@ -72,7 +72,7 @@ class Contest:
     @property
     def all_meet(self) -> list[str]:
         """Names of the cells in which everyone meets."""
-        return [name for name in self.results if name in ALL_MEET or not self.registration.whole]
+        return [name for name in self.results if name in self.registration.all_meet or not self.registration.whole]
 
     def with_others(self, workers: int | None = None) -> Contest:
         """And the cells that no hypothesis is about, which go with the whole; a part stays as it is.
@@ -128,8 +128,7 @@ def beside(registration: Registration, names: Iterable[str]) -> Registration:
 
 def contest(registration: Registration) -> Study:
     """Everyone who is registered, in every registered cell that has a threshold; held again where it is amended."""
-    name = "contest" if registration.amendment is None else "amended"
-    return _study(name, registration, registration)
+    return _study(registration.table, registration, registration)
 
 
 def others(registration: Registration) -> Study:
