@@ -12,8 +12,9 @@ from metalearn_lib.cards import rule_of, save_theta
 from metalearn_lib.directions import learned_update
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.learned_update import LearnedUpdate, UpdateNetwork
-from metalearn_lib.evaluate import Cell, Tune, by_cell, constant, evaluate
+from metalearn_lib.evaluate import Cell, by_cell, evaluate
 from metalearn_lib.evaluate.contestants import contestant
+from metalearn_lib.evaluate.methods import Method
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
 from metalearn_lib.learners import MLP, Batch, Learner, ModuleLearner, tensor_sizes
@@ -216,16 +217,15 @@ def test_at_a_constant_rate_theta_is_the_direction_s_alone(learner):
     assert (trained.theta != config.init_theta()).all()
 
 
-def test_in_a_contest_the_untrained_update_is_adam(family, tmp_path):
+def test_in_a_contest_the_untrained_update_is_adam_at_a_rate_of_its_own(family, tmp_path):
     file = tmp_path / "rule.safetensors"
     save_theta(file, TINY.init_theta(), {"config": TINY.__dict__, "validation_loss": {"0": 0.0}})
-    cell = Cell("small", family, hidden=(8,), batch_size=32, horizon=24)
-    adam = Tune(constant(Adam(0.9, 0.99)), cell)
-    _, recipes = contestant(f"meta-adam:{file}")
-    methods = {"Adam": adam, "learned": [replace(each, base=adam) for each in recipes]}
+    cell = Cell("small", family, hidden=(8,), batch_size=32, horizon=24, base_lr_factor=100.0)
+    label, recipes = contestant(f"meta-adam:{file}")
+    methods = {"Adam": Method(Adam(0.9, 0.99), Constant(Adam.base_lr)), label: recipes}
     seeds = Seeds("score", 4), Seeds("tune", 4)
     outcomes = by_cell(evaluate([cell], methods, *seeds, workers=1, progress=False))["small"].outcomes
-    assert np.array_equal(outcomes["Adam"].steps, outcomes["learned"].steps[0])
+    assert np.array_equal(outcomes["Adam"].steps, outcomes[label].steps[0])
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def _registered(name: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
 
     if name is None:
         return {}, {}
-    by_name = {each: one for one in map(read_registration, (PREREGISTRATION, SECOND)) for each in one.training}
+    by_name = {
+        each: one for one in map(read_registration, (PREREGISTRATION, SECOND)) for each in one.training
+    }
     if name not in by_name:
         raise ValueError(f"{name!r} is not registered; there are {', '.join(by_name)}.")
     registration = by_name[name]

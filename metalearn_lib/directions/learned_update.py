@@ -169,7 +169,7 @@ class LearnedUpdate(LearnedDirection):
         told = (count.log(), size.clamp_min(SMALLEST).log(), fan_in.log(), (counts / fan_in).log())
         time, of_size, of_in, of_out = (each - centre for each, centre in zip(told, CENTRES, strict=True))
         of_matrix = law[:, 2:3] * of_size + law[:, 3:4] * of_in
-        return law[:, :1] + law[:, 1:2] * time + law[:, 4:] * of_out + torch.where(fans > 0, of_matrix, 0)
+        return law[:, :1] + law[:, 1:2] * time + law[:, 4:] * of_out + (fans > 0) * of_matrix
 
     def _rms(self, weights: Tensor) -> Tensor:
         """Root mean square of each tensor, `(tasks, tensors)`."""
@@ -178,8 +178,8 @@ class LearnedUpdate(LearnedDirection):
 
     def _spread(self, values: Tensor) -> Tensor:
         """Each tensor's value at each of its weights, `(tasks, weights)`."""
-        counts = torch.tensor([size for size, _ in self.tensors], device=values.device)
-        return values.repeat_interleave(counts, 1)
+        each = zip(values.unbind(1), self.tensors, strict=True)
+        return torch.cat([value.unsqueeze(1).expand(-1, size) for value, (size, _) in each], 1)
 
 
 def _each(decays: tuple[float, ...], averages: Tensor) -> zip[tuple[float, Tensor]]:

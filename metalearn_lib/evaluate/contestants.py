@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
+
+from torch import Tensor
 
 from metalearn_lib.cards import load_thetas, rule_of, shipped
 from metalearn_lib.directions import DIRECTIONS
@@ -59,6 +62,16 @@ def mixture_cell() -> Cell:
     return Cell("mixture", random_family(home_cell().family, MIXTURE))
 
 
+def _learned(config: Mapping[str, Any], theta: Tensor, tuned: Tune) -> Recipe:
+    """A learned rate at the base rate that is tuned; a learned direction at the rate that it was trained at, which is
+    its own, so that there is none to tune or to set wrong.
+    """
+    direction, rate = rule_of(config, theta)
+    if not isinstance(rate, Constant):
+        return Learn(direction, rate, tuned)
+    return Method(direction, Constant(config.get("base_lr") or DIRECTIONS[config["direction"]].base_lr))
+
+
 def contestant(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
     """What tables call a contestant, and how it comes by its numbers; a learned rate has a recipe for each meta-seed.
 
@@ -89,7 +102,7 @@ def contestant(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:
         thetas, card = load_thetas(weights or file)
         tuned, config = Tune(rival(known[base]), home_cell()), card["config"] | {"direction": base}
         return label + (f" ({weights})" if weights else ""), [
-            Learn(*rule_of(config, theta), tuned) for theta in thetas
+            _learned(config, theta, tuned) for theta in thetas
         ]
     raise ValueError(
         f"rival {name!r} is unknown; use one of {', '.join(known)}, or module:Name for one of your own, each with "

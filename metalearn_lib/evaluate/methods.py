@@ -175,7 +175,7 @@ class Learn(Recipe):
     """
 
     direction: Direction
-    rate: LearnedRate | LearnedSchedule | Constant
+    rate: LearnedRate | LearnedSchedule
     base: Tune
     base_lr_factor: float = 1.0
 
@@ -198,8 +198,6 @@ class Learn(Recipe):
 
     def untrained(self) -> Learn:
         """The same with meta-parameters of the rate that say nothing: its base rate."""
-        if isinstance(self.rate, Constant):
-            return self
         return replace(self, rate=replace(self.rate, theta=torch.zeros_like(self.rate.theta)))
 
 

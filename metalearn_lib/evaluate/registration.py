@@ -359,7 +359,9 @@ def check_traps(registration: Registration, table: pd.DataFrame, labels: Mapping
     sure = labels["clip@mixture" if as_registered else "sgd@B"]
     won = results[registration.sure].speedup(sure, sgd)
     if won.low <= 1:
-        raise TrapSprung(f"{sure} on {registration.sure} is {won} times as fast as SGD, and it must be seen to win.")
+        raise TrapSprung(
+            f"{sure} on {registration.sure} is {won} times as fast as SGD, and it must be seen to win."
+        )
     home = results["task A"].speedup(meta, sgd)
     for name in registration.in_groups("null"):
         won, headroom = (results[name].speedup(each, sgd) for each in (meta, labels["sgd@B"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -56,22 +57,35 @@ class Estimate(NamedTuple):
 
 
 def unroll(
-    loop: InnerLoop, instances: Instances, state: InnerState | None = None, held_out_every: int | None = None
+    loop: InnerLoop,
+    instances: Instances,
+    state: InnerState | None = None,
+    held_out_every: int | None = None,
 ) -> tuple[InnerState, Info]:
-    """As `InnerLoop.unroll`; with `held_out_every`, the info of every so many-th step, with the held-out loss before
-    that step as its loss. No rate or direction sees it.
+    """As `InnerLoop.unroll`; with `held_out_every`, the info of the steps that `looks` names, with the held-out loss
+    before each as its loss. No rate or direction sees it.
     """
     if held_out_every is None:
         return loop.unroll(instances, state)
     state = loop.init(instances.params) if state is None else state
     arms = len(state.params) // len(instances.params)
     points = Batch(*(part[:, :HELD_OUT].repeat(arms, 1, 1) for part in instances.test))
-    looks = []
-    for step in range(0, instances.num_steps, held_out_every):
+    seen = []
+    for start, stop in pairwise([*looks(instances.num_steps, held_out_every), instances.num_steps]):
         loss = loop.learner.loss(state.params, points)
-        state, info = loop.unroll(instances, state, step, step + held_out_every)
-        looks.append(Info(loss, *(each[:, 0] for each in info[1:])))
-    return state, stack(looks, 1)
+        state, info = loop.unroll(instances, state, start, stop)
+        seen.append(Info(loss, *(each[:, 0] for each in info[1:])))
+    return state, stack(seen, 1)
+
+
+def looks(num_steps: int, every: int) -> list[int]:
+    """The steps before which the held-out loss is looked at: every so many-th; at 0 each half power of 2, so that looks
+    lie evenly in log time and a task of a hundred steps counts for as much as one of ten.
+    """
+    if every:
+        return list(range(0, num_steps, every))
+    powers = (round(2 ** (half / 2)) for half in range(2 * num_steps.bit_length()))
+    return [0, *sorted({power for power in powers if power < num_steps})]
 
 
 class Estimator(Named, ABC):

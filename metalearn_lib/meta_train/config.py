@@ -77,8 +77,9 @@ class MetaTrainConfig:
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
             plain direction that it begins as; `None` is nothing.
         held_out_every: inner steps between two looks at the held-out loss, whose improvement is then the reward, for
-            `"es"` and `"pes"`; `None` rewards the improvement of the minibatches' own, which a rule that learns the
-            training points by heart improves as well. A look costs a forward pass on 128 points, which is not counted.
+            `"es"` and `"pes"`; 0 looks evenly in log time; `None` rewards the improvement of the minibatches' own,
+            which a rule that learns the training points by heart improves as well. A look costs a forward pass on 128
+            points, which is not counted.
         compile_step: whether to train in the fastest loop that a C++ compiler makes of these settings (see `problem`),
             for an estimator that differentiates nothing. Answers agree to rounding, which a long training magnifies;
             where there is no compiler it changes nothing.
@@ -211,7 +212,13 @@ class MetaTrainConfig:
                     f"held_out_every={self.held_out_every} means nothing to estimator={self.estimator!r}, which is "
                     f"rewarded at every step; use {_those(looks_ahead=True)}."
                 )
-            for length in [self.truncation_length] if self.truncation_length else self._horizons():
+            if not self.held_out_every and self.truncation_length:
+                raise ValueError(
+                    f"held_out_every=0 looks evenly in log time at whole unrolls, and truncation_length="
+                    f"{self.truncation_length} cuts them; name a number of steps."
+                )
+            cut = [self.truncation_length] if self.truncation_length else self._horizons()
+            for length in cut if self.held_out_every else []:
                 check_divides(self.held_out_every, length, "held_out_every")
         if self.compile_step and kind.differentiates:
             raise ValueError(

@@ -72,7 +72,9 @@ class Contest:
     @property
     def all_meet(self) -> list[str]:
         """Names of the cells in which everyone meets."""
-        return [name for name in self.results if name in self.registration.all_meet or not self.registration.whole]
+        return [
+            name for name in self.results if name in self.registration.all_meet or not self.registration.whole
+        ]
 
     def with_others(self, workers: int | None = None) -> Contest:
         """And the cells that no hypothesis is about, which go with the whole; a part stays as it is.

