@@ -246,3 +246,27 @@ def test_a_theta_of_another_network_is_refused(instances, learner):
     loop = InnerLoop(learner, Constant(0.1), LearnedUpdate(torch.zeros(7)).of(learner))
     with pytest.raises(ValueError, match="theta has 7 weights and this update has 95"):
         loop.unroll(instances)
+
+
+@pytest.mark.parametrize("settings", [{}, {"estimator": "pes", "truncation_length": 3}])
+@pytest.mark.parametrize("part", learned_update.PARTS)
+def test_a_part_that_is_left_out_stays_as_it_begins_and_the_rest_is_trained(part, settings):
+    config = replace(TINY, without=(part,), **settings)
+    start, end = config.init_theta(), meta_train(config, progress=False).theta
+    assert torch.equal(start != end, NETWORK.trained([part]) == 1)
+    inner, _, outer, offset, law = end.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 5])
+    if part == "network":
+        assert not torch.cat([inner, outer, offset]).any()
+    elif part == "law":
+        assert not law.any()
+    else:
+        assert not inner.view(-1, 8)[:, learned_update.PARTS[part]].any()
+
+
+def test_a_part_that_there_is_not_is_refused_and_so_is_what_has_no_parts():
+    with pytest.raises(
+        ValueError, match=r"without=\['mind'\] names no part of an update; use other_steps, contrasts"
+    ):
+        replace(TINY, without=("mind",))
+    with pytest.raises(ValueError, match="use learned_direction='update', and es or pes"):
+        MetaTrainConfig(without=("law",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -28,6 +29,17 @@ CENTRES = (3.0, math.log(0.25), math.log(32.0), math.log(32.0))
 """Where the law's terms are 0: log(1 + t), log RMS(w), log fan-in and log fan-out."""
 SMALLEST = 1e-4
 """The law takes no tensor's root mean square for less, or one that is born 0 would stay there."""
+
+
+PARTS = {
+    "other_steps": [0, 2],
+    "contrasts": [3, 4],
+    "weights": [5],
+    "agreements": [6, 7],
+    "network": [],
+    "law": [],
+}
+"""What meta-training can leave out, to see what it is worth: some of the network's inputs, the network, or the law."""
 
 
 class UpdateState(NamedTuple):
@@ -79,6 +91,22 @@ class UpdateNetwork:
     def law(self, theta: Tensor) -> Tensor:
         """The law's five numbers `(tasks, 5)`."""
         return self._split(theta)[-1]
+
+    def trained(self, without: Sequence[str]) -> Tensor:
+        """1 for each meta-parameter that meta-training moves, 0 for those of the parts that are left out, `(theta,)`.
+
+        Args:
+            without: names in `PARTS`.
+        """
+        inner, bias, outer, offset, law = (torch.ones(size) for size in self._sizes())
+        for name in without:
+            if name == "network":
+                inner, bias, outer, offset = map(torch.zeros_like, (inner, bias, outer, offset))
+            elif name == "law":
+                law = torch.zeros_like(law)
+            else:
+                inner.view(self.hidden, INPUTS)[:, PARTS[name]] = 0
+        return torch.cat([inner, bias, outer, offset, law])
 
     def _sizes(self) -> tuple[int, ...]:
         return (self.hidden * INPUTS, self.hidden, 2 * self.hidden, 2, LAW)

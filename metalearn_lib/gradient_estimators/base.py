@@ -36,6 +36,13 @@ class Problem(NamedTuple):
     held_out_every: int | None = None
     """inner steps between two looks at the held-out loss, which the meta-loss is then made of; `None` makes it of the
     minibatches' own losses"""
+    trained: Tensor | None = None
+    """1 for each meta-parameter that is perturbed and 0 for one that stays, `(theta,)`; `None` perturbs all"""
+
+    def noise(self, theta: Tensor, generator: Generator) -> Tensor:
+        """A perturbation of `theta` for each task, in units of sigma, `(tasks, theta)`."""
+        noise = torch.randn(self.num_tasks, len(theta), generator=generator, dtype=theta.dtype)
+        return noise if self.trained is None else noise * self.trained
 
 
 class Estimate(NamedTuple):

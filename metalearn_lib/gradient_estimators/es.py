@@ -45,7 +45,7 @@ class AntitheticES(Estimator):
     ) -> tuple[Estimate, Tensor]:
         num_tasks = problem.num_tasks
         instances, start = problem.draw(int(state), num_tasks)
-        noise = torch.randn(num_tasks, len(theta), generator=generator, dtype=theta.dtype)
+        noise = problem.noise(theta, generator)
         start = with_theta(twice(start), theta + self.sigma * torch.cat([noise, -noise]))
         _, info = unroll(problem.loop, instances, start, problem.held_out_every)
         plus, minus = meta_loss(info).chunk(2)

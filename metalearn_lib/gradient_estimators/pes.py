@@ -95,7 +95,7 @@ class PersistentES(Estimator):
     ) -> tuple[Estimate, PersistentState]:
         num_tasks, horizon = problem.num_tasks, state.instances.num_steps
         length = self.truncation_length or horizon
-        noise = torch.randn(num_tasks, len(theta), generator=generator, dtype=theta.dtype)
+        noise = problem.noise(theta, generator)
         accumulated = state.accumulated + noise if self.accumulate else noise
 
         steps = state.position[:, None] + torch.arange(length)

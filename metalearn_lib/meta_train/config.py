@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from metalearn_lib.cards import learned_directions, learned_on, rule_of
+from metalearn_lib.directions.learned_update import PARTS, UpdateNetwork
 from metalearn_lib.fused.learner import fuse
 from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
@@ -76,6 +77,8 @@ class MetaTrainConfig:
             `"constant"`, the base rate itself, where all that is learned is a direction.
         learned_direction: what is learned beside the rate, a name in `cards.learned_directions`, in the place of the
             plain direction that it begins as; `None` is nothing.
+        without: parts of a learned update that stay as they begin, names in `learned_update.PARTS`, for `"es"` and
+            `"pes"`: to see what each is worth.
         held_out_every: inner steps between two looks at the held-out loss, whose improvement is then the reward, for
             `"es"` and `"pes"`; 0 looks evenly in log time; `None` rewards the improvement of the minibatches' own,
             which a rule that learns the training points by heart improves as well. A look costs a forward pass on 128
@@ -113,6 +116,7 @@ class MetaTrainConfig:
     inputs: tuple[str, ...] | None = None
     controller: str = "network"
     learned_direction: str | None = None
+    without: tuple[str, ...] = ()
     held_out_every: int | None = None
     compile_step: bool = False
     max_nonfinite: float = 0.75
@@ -120,6 +124,7 @@ class MetaTrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
+        object.__setattr__(self, "without", tuple(self.without))
         if self.validation_families is not None:
             object.__setattr__(self, "validation_families", tuple(self.validation_families))
         if self.inputs is not None:
@@ -206,6 +211,13 @@ class MetaTrainConfig:
                 )
             for horizon in self._horizons():
                 check_divides(self.truncation_length, horizon)
+        if unknown := set(self.without) - set(PARTS):
+            raise ValueError(f"without={sorted(unknown)} names no part of an update; use {', '.join(PARTS)}.")
+        if self.without and (self.learned_direction != "update" or not kind.looks_ahead):
+            raise ValueError(
+                f"without={list(self.without)} leaves out parts of a learned update; use learned_direction='update', "
+                f"and {_those(looks_ahead=True)}."
+            )
         if self.held_out_every is not None:
             if not kind.looks_ahead:
                 raise ValueError(
@@ -300,7 +312,17 @@ class MetaTrainConfig:
         if self.learned_direction is None:
             return theta
         own = learned_directions()[self.learned_direction].network(self.hidden)
-        return torch.cat([theta, own.init_theta(generator)])
+        start = torch.cat([theta, own.init_theta(generator)])
+        return start if self.trained is None else start * self.trained
+
+    @property
+    def trained(self) -> Tensor | None:
+        """1 for each meta-parameter that moves, and 0 for those that `without` holds, `(theta,)`; None if all move."""
+        if not self.without:
+            return None
+        own = UpdateNetwork(self.hidden).trained(self.without)
+        of_rate = {"constant": 0, "schedule": 3}.get(self.controller, self.meta_optimizer.num_theta)
+        return torch.cat([torch.ones(of_rate), own])
 
     def generator(self, outer_step: int, chunk: int) -> Generator:
         """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
@@ -371,7 +393,7 @@ class MetaTrainConfig:
                 instances = instances._replace(params=params)
             return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
 
-        return Problem(made(kind), size, draw, self.held_out_every)
+        return Problem(made(kind), size, draw, self.held_out_every, self.trained)
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""
