@@ -172,7 +172,17 @@ class LearnedUpdate(LearnedDirection):
         )
 
     def __call__(self, state: UpdateState, grad: Tensor, params: Tensor) -> tuple[Tensor, UpdateState]:
-        network, count = self.network(self.hidden), state.num_steps + 1
+        network = self.network(self.hidden)
+        inputs, size, state = self.told(state, grad, params)
+        turn, magnitude = network(state.theta, inputs)
+        law = self._spread(self._law(network.law(state.theta), state.num_steps, size))
+        return (inputs[:, 1] + turn) * torch.exp(magnitude + law), state
+
+    def told(self, state: UpdateState, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor, UpdateState]:
+        """What the network sees `(tasks, 8, weights)`, the root mean square of each tensor `(tasks, tensors)`, and the
+        next state.
+        """
+        count = state.num_steps + 1
         means = [torch.lerp(each, grad, 1 - decay) for decay, each in _each(MEANS, state.means)]
         squares = [decay * each + (1 - decay) * grad * grad for decay, each in _each(SQUARES, state.squares)]
         fast, slow = (
@@ -184,10 +194,7 @@ class LearnedUpdate(LearnedDirection):
         contrasts = ((fast - slow) / (fast + slow), (slow - noise) / (slow + noise))
         agreements = [self._spread(self._rms(step)) for step in steps[1:]]
         inputs = torch.stack([*steps, *contrasts, own.clamp(-LARGEST, LARGEST), *agreements], 1)
-        turn, magnitude = network(state.theta, inputs)
-        law = self._spread(self._law(network.law(state.theta), count, size))
-        direction = (steps[1] + turn) * torch.exp(magnitude + law)
-        return direction, UpdateState(state.theta, torch.stack(means, 1), torch.stack(squares, 1), count)
+        return inputs, size, UpdateState(state.theta, torch.stack(means, 1), torch.stack(squares, 1), count)
 
     def _law(self, law: Tensor, count: Tensor, size: Tensor) -> Tensor:
         """The law's log factor for each tensor, `(tasks, tensors)`, at the root mean squares `size` of the weights."""
