@@ -13,6 +13,7 @@ from metalearn_lib.plots.contest import (
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
 from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, tasks, training
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
+from metalearn_lib.plots.update import steps
 
 __all__ = [
     "COLOURS",
@@ -31,6 +32,7 @@ __all__ = [
     "rate_paths",
     "sensitivity",
     "speedups",
+    "steps",
     "survival",
     "survivals",
     "tasks",

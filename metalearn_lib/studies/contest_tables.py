@@ -166,14 +166,16 @@ def where_all_meet(contest: Contest) -> pd.DataFrame:
     return pd.DataFrame(dict(sorted(rows.items(), key=lambda item: -item[1]["over these cells"].value))).T
 
 
-def profiles(contest: Contest, factors: NDArray) -> dict[str, NDArray]:
-    """Of the methods in figures, the part of geometric runs that cross within a factor of the oracle's time."""
-    oracle = contest.labels["sgd@B"]
+def profiles(
+    contest: Contest, factors: NDArray, names: Iterable[str] = IN_FIGURES, ruler: str = "sgd@B"
+) -> dict[str, NDArray]:
+    """Of some methods, the part of geometric runs that cross within a factor of the ruler's time."""
+    oracle = contest.labels[ruler]
     return {
         method: np.mean(
             [_profile(result.outcomes, method, oracle, factors) for result in contest.geometric], axis=0
         )
-        for method in contest.named(*IN_FIGURES)
+        for method in contest.named(*names)
     }
 
 

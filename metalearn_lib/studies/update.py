@@ -1,0 +1,152 @@
+"""Can an update per weight be learned? What it does, what its parts are worth, and what is left of it as a formula."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.directions.learned_update import INPUTS, LearnedUpdate
+from metalearn_lib.evaluate import distilled
+from metalearn_lib.evaluate.cells import home_cell
+from metalearn_lib.evaluate.contest import CellResult
+from metalearn_lib.evaluate.contestants import contestant
+from metalearn_lib.evaluate.methods import Method, Recipe
+from metalearn_lib.evaluate.registration import SECOND, Registration, read_registration
+from metalearn_lib.studies.base import Study
+from metalearn_lib.studies.shared import Speedups, over, speedups
+from metalearn_lib.types import Seeds
+
+CELLS = ("task A", "translate 5", "scale 9", "anisotropy 32", "unequal mixture", "MNIST")
+TRAINED_WITHOUT = {
+    "no network": "update_no_network",
+    "no law": "update_no_law",
+    "no agreements": "update_no_agreements",
+    "no contrasts": "update_no_contrasts",
+    "no weights": "update_no_weights",
+    "one momentum": "update_no_other_steps",
+    "minibatch loss as reward": "update_minibatch",
+    "four families": "update_few_families",
+}
+"""Updates that were trained without a part, or otherwise, and their shipped files."""
+WHOLE = "the whole update"
+TOLD = (
+    "m₀.₅/√v",
+    "m₀.₉/√v",
+    "m₀.₉₈/√v",
+    "√v₀.₉ against √v",
+    "√v against its tensor's",
+    "w/RMS",
+    "RMS m₀.₉/√v",
+    "RMS m₀.₉₈/√v",
+)
+"""What figures and tables call the network's inputs."""
+
+
+def rules(name: str = "meta-update", num_meta_seeds: int = 5) -> list[Method]:
+    """The shipped update, a method for each meta-seed."""
+    recipes = contestant(name)[1]
+    assert not isinstance(recipes, Recipe)
+    return [each for each in recipes[:num_meta_seeds] if isinstance(each, Method)]
+
+
+def fresh(part: Registration) -> Registration:
+    """The part on instances of its own, so that nothing here is tried on those of the contest."""
+    return part._replace(score_seeds=Seeds("score", len(part.score_seeds), part.score_seeds.start + 500_000))
+
+
+def chain(part: Registration) -> Study:
+    """The update taken apart; see `evaluate.distilled.chain`."""
+    methods = distilled.chain(home_cell(), rules(num_meta_seeds=part.meta_seeds))
+    return Study("taken_apart", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
+
+
+def ablations(part: Registration) -> Study:
+    """Updates that were trained without a part, beside the whole and Adam re-tuned on the cell."""
+    label, ruler = contestant("adam@B")
+    methods: dict[str, Recipe | Sequence[Recipe]] = {label: part.as_tuned(ruler)}
+    methods[WHOLE] = rules(num_meta_seeds=part.meta_seeds)
+    for told, name in TRAINED_WITHOUT.items():
+        methods[told] = rules(f"meta-update:{name}", part.meta_seeds)
+    return Study("update_ablations", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
+
+
+def worth(results: Mapping[str, CellResult]) -> pd.DataFrame:
+    """The whole update over Adam re-tuned on the cell, and each that lacks a part over the whole, cell by cell."""
+    adam = contestant("adam@B")[0]
+    rows = {f"{WHOLE}, over {adam}": (WHOLE, adam)} | {
+        f"{told}, over the whole": (told, WHOLE) for told in TRAINED_WITHOUT
+    }
+    return pd.DataFrame(
+        {
+            line: {"over these cells": str(over(list(results.values()), *pair))}
+            | {name: str(each.speedup(*pair)) for name, each in results.items()}
+            for line, pair in rows.items()
+        }
+    ).T
+
+
+def links(results: Mapping[str, CellResult]) -> Speedups:
+    """What each link of the chain gains over the one before."""
+    pairs = zip(distilled.LINKS[1:], distilled.LINKS, strict=False)
+    return speedups(results, dict(pairs))
+
+
+def formula(part: Registration) -> tuple[distilled.Fitted, pd.DataFrame]:
+    """The formula that fits the deployed update best, recorded on task A, and a table of it."""
+    rule = deployed()
+    cell, seeds = home_cell(), Seeds("tune", min(len(part.tune_seeds), distilled.MOST_RECORDED))
+    found = distilled.fit(
+        *distilled.watch(cell, rule.direction, rule.rate.lr, cell.draw(seeds, 24)), "formula"
+    )  # type: ignore[arg-type,union-attr]
+    lines = {
+        told: [*each, offset, r_squared]
+        for told, each, offset, r_squared in zip(
+            ("turn", "log magnitude"),
+            torch.cat([found.slopes, found.sizes], 1).tolist(),
+            found.offset.tolist(),
+            found.r_squared.tolist(),
+            strict=True,
+        )
+    }
+    columns = [*TOLD, *(f"|{told}|" for told in TOLD[:6]), "offset", "R²"]
+    return found, pd.DataFrame(
+        {told: line[: INPUTS + 6] + line[-2:] for told, line in lines.items()}, columns
+    ).T
+
+
+def deployed() -> Method:
+    """The update that ships, of the meta-seed that validation chose."""
+    theta, card = load_theta("update")
+    return replace(rules()[0], direction=rule_of(card["config"], theta)[0])
+
+
+def surface(method: Method, agreement: float, points: int = 61) -> tuple[Tensor, Tensor]:
+    """The step of a weight by its two main inputs, over Adam's longest: the fast momentum across, Adam's up.
+
+    Args:
+        agreement: of its tensor's gradients, from 0.1, noise, to 1; other inputs are those of a weight of usual size.
+
+    Returns:
+        the inputs' values `(points,)` and the steps `(points, points)`, a row for each value of Adam's momentum.
+    """
+    rule = method.direction
+    assert isinstance(rule, LearnedUpdate)
+    line = torch.linspace(-1.5, 1.5, points)
+    up, across = torch.meshgrid(line, line, indexing="ij")
+    inputs = torch.zeros(INPUTS, points, points)
+    inputs[0], inputs[1], inputs[2] = across, up, up * agreement
+    inputs[6], inputs[7] = agreement, agreement
+    turn, magnitude = rule.network(rule.hidden)(rule.theta[None], inputs.flatten(1)[None])
+    return line, ((inputs[1].flatten() + turn) * magnitude.exp()).view(points, points)
+
+
+def kept() -> list[Study]:
+    """The studies of the kept tables."""
+    whole = read_registration(SECOND)
+    part = fresh(whole._replace(cells={name: whole.cells[name] for name in CELLS}))
+    return [chain(part), ablations(part)]
