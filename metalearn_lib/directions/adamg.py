@@ -14,7 +14,7 @@ class AdamG(Packaged):
     References: Pang et al. (2024) [pang2024adamg].
     """
 
-    label = "AdamG"
+    name, label = "adamg", "AdamG"
     package, distribution = "pytorch_optimizer", "pytorch-optimizer"
     needs_tuning = False
 

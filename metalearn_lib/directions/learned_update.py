@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 from metalearn_lib.directions.learned import LearnedDirection
 from metalearn_lib.learners import Learner, tensor_sizes
 
-INPUTS = 8
-"""Six of each weight and two of its tensor."""
+INPUTS, OF_TENSOR = 8, 2
+"""What the network sees, and how many of these a tensor's weights have in common."""
 MEANS = (0.5, 0.9, 0.98)
 """Decays of the running averages of the gradient; the second is Adam's."""
 SQUARES = (0.9, 0.99)
@@ -73,6 +73,11 @@ class UpdateNetwork:
     @property
     def num_theta(self) -> int:
         return sum(self._sizes())
+
+    @property
+    def multiply_adds(self) -> int:
+        """What a step of a weight costs in the network; inputs of its tensor count for nothing."""
+        return self.hidden * (INPUTS - OF_TENSOR) + 2 * self.hidden
 
     def init_theta(self, generator: Generator) -> Tensor:
         """Meta-parameters `(theta,)` with which the update is Adam's, exactly."""

@@ -25,6 +25,8 @@ LEARNED = {
     "meta-multi": ("meta-optimizer, many families", "sgd", "sgd_multi"),
     "meta-momentum": ("meta-optimizer on momentum", "momentum", "momentum_multi"),
     "meta-adam": ("meta-optimizer on Adam", "adam", "adam_multi"),
+    "meta-layers": ("meta-optimizer by layer", "sgd", "sgd_layers"),
+    "meta-update": ("learned update", "adam", "update"),
     "schedule": ("learned schedule", "sgd", "schedule"),
 }
 """Learned rates: what tables call each, the rival whose direction and tuned rate it builds on, and its shipped file."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
+
 from metalearn_lib.cores import one_thread
+from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.learned_update import LearnedUpdate
 from metalearn_lib.directions.packaged import Packaged
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.jobs import Methods
@@ -54,3 +59,28 @@ def overheads(
         if not isinstance(method.direction, Packaged):
             loops[name] = method.loop(cell)
     return relative_cost(loops, cell.draw(seeds, num_steps))
+
+
+@one_thread()
+def step_cost(
+    rule: LearnedUpdate, counts: Sequence[int] = (1_000, 100_000, 1_000_000), rounds: int = 7
+) -> dict[int, float]:
+    """Processor time of a step of an update over one of Adam, without the gradient, by the number of weights.
+
+    Both run in PyTorch on one task whose weights are one square matrix, `rounds` times in turn, and the least counts.
+    """
+    costs = {}
+    for count in counts:
+        fan = round(count**0.5)
+        params = torch.randn(1, fan * fan, generator=torch.Generator().manual_seed(0))
+        least = []
+        for direction in (Adam(), replace(rule, tensors=((fan * fan, fan),))):
+            state, spent = direction.init(params), []
+            for _ in range(rounds):
+                start = time.process_time()
+                for _ in range(max(1, 100_000 // count)):
+                    _, state = direction(state, params, params)
+                spent.append(time.process_time() - start)
+            least.append(min(spent))
+        costs[count] = least[1] / least[0]
+    return costs

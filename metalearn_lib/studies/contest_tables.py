@@ -147,16 +147,16 @@ def everywhere(contest: Contest) -> list[str]:
     return [method for method in order(contest) if all(method in result.outcomes for result in results)]
 
 
-def by_group(contest: Contest) -> pd.DataFrame:
-    """Of everyone who meets everywhere, the speed-up over SGD tuned on A, over all cells of a group."""
-    sgd, groups = contest.labels["sgd"], _groups(contest)
-    rows = {m: {group: over(cells, m, sgd) for group, cells in groups.items()} for m in everywhere(contest)}
+def by_group(contest: Contest, baseline: str = "sgd") -> pd.DataFrame:
+    """Of everyone who meets everywhere, the speed-up over a baseline, over all cells of a group."""
+    ruler, groups = contest.labels[baseline], _groups(contest)
+    rows = {m: {group: over(cells, m, ruler) for group, cells in groups.items()} for m in everywhere(contest)}
     return pd.DataFrame(rows).T
 
 
-def where_all_meet(contest: Contest) -> pd.DataFrame:
-    """Everyone's speed-up over SGD tuned on A where all meet: over these cells together, and in each; best first."""
-    sgd = contest.labels["sgd"]
+def where_all_meet(contest: Contest, baseline: str = "sgd") -> pd.DataFrame:
+    """Everyone's speed-up over a baseline where all meet: over these cells together, and in each; best first."""
+    sgd = contest.labels[baseline]
     cells = {name: contest.results[name] for name in contest.all_meet}
     rows = {
         method: {"over these cells": over(list(cells.values()), method, sgd)}
@@ -167,16 +167,26 @@ def where_all_meet(contest: Contest) -> pd.DataFrame:
 
 
 def profiles(
-    contest: Contest, factors: NDArray, names: Iterable[str] = IN_FIGURES, ruler: str = "sgd@B"
+    contest: Contest,
+    factors: NDArray,
+    names: Iterable[str] = IN_FIGURES,
+    ruler: str = "sgd@B",
+    costs: Mapping[str, float] | None = None,
 ) -> dict[str, NDArray]:
-    """Of some methods, the part of geometric runs that cross within a factor of the ruler's time."""
+    """Of some methods, the part of geometric runs that cross within a factor of the ruler's time.
+
+    Args:
+        costs: what a step costs, by what tables call the method; without them time is counted in steps. A method that
+            has none is left out.
+    """
     oracle = contest.labels[ruler]
-    return {
-        method: np.mean(
-            [_profile(result.outcomes, method, oracle, factors) for result in contest.geometric], axis=0
-        )
-        for method in contest.named(*names)
-    }
+    found = {}
+    for method in contest.named(*names):
+        if costs is None or method in costs:
+            cost = costs[method] / costs[oracle] if costs else 1.0
+            each = [_profile(cell.outcomes, method, oracle, factors / cost) for cell in contest.geometric]
+            found[method] = np.mean(each, axis=0)
+    return found
 
 
 def _profile(outcomes: Mapping[str, Any], method: str, oracle: str, factors: NDArray) -> NDArray:

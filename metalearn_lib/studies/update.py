@@ -10,30 +10,32 @@ import torch
 from torch import Tensor
 
 from metalearn_lib.cards import load_theta, rule_of
-from metalearn_lib.directions.learned_update import INPUTS, LearnedUpdate
+from metalearn_lib.directions.learned_update import INPUTS, LAW, LearnedUpdate
 from metalearn_lib.evaluate import distilled
 from metalearn_lib.evaluate.cells import home_cell
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.methods import Method, Recipe
+from metalearn_lib.evaluate.overhead import step_cost
 from metalearn_lib.evaluate.registration import SECOND, Registration, read_registration
+from metalearn_lib.statistics import describe
 from metalearn_lib.studies.base import Study
 from metalearn_lib.studies.shared import Speedups, over, speedups
 from metalearn_lib.types import Seeds
 
 CELLS = ("task A", "translate 5", "scale 9", "anisotropy 32", "unequal mixture", "MNIST")
+WHOLE, THIRD, MINIBATCH = "the update", "the update, a third of the budget", "minibatch loss as reward"
 TRAINED_WITHOUT = {
     "no network": "update_no_network",
     "no law": "update_no_law",
     "no agreements": "update_no_agreements",
     "no contrasts": "update_no_contrasts",
-    "no weights": "update_no_weights",
+    "no size of the weight": "update_no_weights",
     "one momentum": "update_no_other_steps",
-    "minibatch loss as reward": "update_minibatch",
-    "four families": "update_few_families",
+    MINIBATCH: "update_minibatch",
+    "task A and geometric shifts alone": "update_four_families",
 }
-"""Updates that were trained without a part, or otherwise, and their shipped files."""
-WHOLE = "the whole update"
+"""Updates that were trained without a part, or otherwise, at a third of the budget, and their shipped files."""
 TOLD = (
     "m₀.₅/√v",
     "m₀.₉/√v",
@@ -70,17 +72,16 @@ def ablations(part: Registration) -> Study:
     label, ruler = contestant("adam@B")
     methods: dict[str, Recipe | Sequence[Recipe]] = {label: part.as_tuned(ruler)}
     methods[WHOLE] = rules(num_meta_seeds=part.meta_seeds)
-    for told, name in TRAINED_WITHOUT.items():
+    for told, name in {THIRD: "update_third", **TRAINED_WITHOUT}.items():
         methods[told] = rules(f"meta-update:{name}", part.meta_seeds)
     return Study("update_ablations", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
 
 
 def worth(results: Mapping[str, CellResult]) -> pd.DataFrame:
-    """The whole update over Adam re-tuned on the cell, and each that lacks a part over the whole, cell by cell."""
+    """The update over Adam re-tuned on the cell, and each that lacks a part over the like that has all, by cell."""
     adam = contestant("adam@B")[0]
-    rows = {f"{WHOLE}, over {adam}": (WHOLE, adam)} | {
-        f"{told}, over the whole": (told, WHOLE) for told in TRAINED_WITHOUT
-    }
+    rows = {f"{WHOLE}, over {adam}": (WHOLE, adam), f"{THIRD}, over {adam}": (THIRD, adam)}
+    rows |= {f"{told}, over that": (told, THIRD) for told in TRAINED_WITHOUT}
     return pd.DataFrame(
         {
             line: {"over these cells": str(over(list(results.values()), *pair))}
@@ -123,6 +124,51 @@ def deployed() -> Method:
     """The update that ships, of the meta-seed that validation chose."""
     theta, card = load_theta("update")
     return replace(rules()[0], direction=rule_of(card["config"], theta)[0])
+
+
+def law() -> pd.DataFrame:
+    """The exponents of the law, of all meta-seeds."""
+    directions = [each.direction for each in rules()]
+    numbers = [each.theta[-LAW:].tolist() for each in directions if isinstance(each, LearnedUpdate)]
+    columns = ["log factor on the rate", "time", "RMS of the weights", "fan-in", "fan-out"]
+    table = pd.DataFrame(numbers, columns=columns).rename_axis("meta-seed")
+    return table.map("{:.2f}".format)
+
+
+def step_costs() -> pd.DataFrame:
+    """What a step costs by the number of weights, over Adam's, measured now."""
+    rule = deployed().direction
+    assert isinstance(rule, LearnedUpdate)
+    costs = {f"{count:,}": f"{cost:.1f}" for count, cost in step_cost(rule).items()}
+    lines = {
+        "weights": costs,
+        "multiply-adds for each": dict.fromkeys(costs, rule.network(rule.hidden).multiply_adds),
+    }
+    return pd.DataFrame(
+        {"times a step of Adam": lines["weights"], "multiply-adds a weight": lines["multiply-adds for each"]}
+    )
+
+
+def in_brief(ablations: Mapping[str, CellResult], taken_apart: Mapping[str, CellResult]) -> dict[str, str]:
+    """The page's sentences: the update over the ruler, what the network is worth, and what the reward is worth."""
+    adam, cells = contestant("adam@B")[0], list(ablations.values())
+    first, *_, last = distilled.LINKS
+    links = list(taken_apart.values())
+    return {
+        "update_sentence": describe(
+            "Over the cells of this page the update", "Adam re-tuned on each", over(cells, WHOLE, adam)
+        ),
+        "network_sentence": describe(
+            "Its network and law together",
+            "Adam at the very rate that it was trained at",
+            over(links, last, first),
+        ),
+        "reward_sentence": describe(
+            "Rewarded by the minibatches' own losses, it",
+            "rewarded by held-out loss",
+            over(cells, MINIBATCH, THIRD),
+        ),
+    }
 
 
 def surface(method: Method, agreement: float, points: int = 61) -> tuple[Tensor, Tensor]:
