@@ -25,7 +25,7 @@ MILD |= {"axis_anisotropy": 4.0, "label_noise": 0.1, "class_noise": 0.1, "corrup
 """every shift that the page offers, as tests/test_web_explorer.py makes sure, and a severity"""
 MOVED = ("scale", "translate", "anisotropy")
 """with which every rival is met"""
-RIVALS = ["sgd", "layers", "momentum", "adam"]
+RIVALS = ["sgd", "layers", "momentum", "adam", "update"]
 STEPS = 200
 
 

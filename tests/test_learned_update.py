@@ -78,14 +78,15 @@ def by_hand(theta, tensors, gradients, weights):
         if fan_in:
             log_factor += law[2] * math.log(own / 0.25) + law[3] * math.log(fan_in / 32)
         for i in range(start, start + size):
-            seen = [step[i] for step in steps] + [
+            sign = math.copysign(1, steps[1][i])
+            seen = [sign * step[i] for step in steps] + [
                 (fast[i] - slow[i]) / (fast[i] + slow[i]),
                 (slow[i] - noise) / (slow[i] + noise),
-                min(max(weights[i] / own, -4), 4),
+                sign * min(max(weights[i] / own, -4), 4),
                 *(math.sqrt(np.mean(step[here] ** 2)) for step in steps[1:]),
             ]
             turn, magnitude = outer @ np.maximum(inner @ seen + bias, 0) + offset
-            direction.append((steps[1][i] + turn) * math.exp(min(max(magnitude, -2), 2) + log_factor))
+            direction.append((steps[1][i] + sign * turn) * math.exp(min(max(magnitude, -2), 2) + log_factor))
         start += size
     return np.array(direction)
 
@@ -102,6 +103,18 @@ def test_it_is_what_the_definition_says_weight_by_weight(count):
     for gradient in gradients:
         direction, state = rule(state, torch.from_numpy(gradient)[None], params)
     np.testing.assert_allclose(direction[0].numpy(), by_hand(theta, tensors, gradients, weights), rtol=1e-9)
+
+
+def test_opposite_gradients_at_opposite_weights_give_the_opposite_step():
+    gradients, weights = torch.randn(9, 1, 21).double(), torch.randn(1, 21).double()
+    rule = LearnedUpdate(theta_at_random(scale=0.8), ((12, 4), (3, 0), (6, 3)), 4)
+    steps = []
+    for sign in (1, -1):
+        state = rule.init(weights)
+        for gradient in gradients:
+            direction, state = rule(state, sign * gradient, sign * weights)
+        steps.append(direction)
+    assert torch.equal(steps[0], -steps[1])
 
 
 def test_a_tensor_of_zeros_and_a_gradient_of_zeros_give_numbers():

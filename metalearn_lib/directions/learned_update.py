@@ -133,11 +133,13 @@ class LearnedUpdate(LearnedDirection):
         steps     = m_.5 / sqrt(v),  m_.9 / sqrt(v),  m_.98 / sqrt(v)
         contrasts = (sqrt(v_.9) - sqrt(v)) / sum,  (sqrt(v) - RMS sqrt(v)) / sum
         agreements = RMS (m_.9 / sqrt(v)),  RMS (m_.98 / sqrt(v))
-        turn, magnitude = network(steps, contrasts, w / RMS(w), agreements)
-        direction = (m_.9 / sqrt(v) + turn) exp(magnitude + law)
+        s         = sign m_.9
+        turn, magnitude = network(s steps, contrasts, s w / RMS(w), agreements)
+        direction = (m_.9 / sqrt(v) + s turn) exp(magnitude + law)
 
     Each RMS is over the weight's own tensor, and `w / RMS(w)` is kept within 4 either way. The agreements are 1 where
-    gradients keep their sign and fall to 0.23 and 0.1 where they are noise: they tell when a rate is too high.
+    gradients keep their sign and fall to 0.23 and 0.1 where they are noise: they tell when a rate is too high. All is
+    seen from the side of Adam's step, so that the opposite gradients at the opposite weight give the opposite step.
     `UpdateNetwork` says what network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit for
     bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points, nor
     where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0, 0)`, steps
@@ -178,14 +180,16 @@ class LearnedUpdate(LearnedDirection):
 
     def __call__(self, state: UpdateState, grad: Tensor, params: Tensor) -> tuple[Tensor, UpdateState]:
         network = self.network(self.hidden)
-        inputs, size, state = self.told(state, grad, params)
+        inputs, sign, size, state = self.told(state, grad, params)
         turn, magnitude = network(state.theta, inputs)
         law = self._spread(self._law(network.law(state.theta), state.num_steps, size))
-        return (inputs[:, 1] + turn) * torch.exp(magnitude + law), state
+        return sign * (inputs[:, 1] + turn) * torch.exp(magnitude + law), state
 
-    def told(self, state: UpdateState, grad: Tensor, params: Tensor) -> tuple[Tensor, Tensor, UpdateState]:
-        """What the network sees `(tasks, 8, weights)`, the root mean square of each tensor `(tasks, tensors)`, and the
-        next state.
+    def told(
+        self, state: UpdateState, grad: Tensor, params: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, UpdateState]:
+        """What the network sees `(tasks, 8, weights)`, the sign of Adam's step that it is seen from `(tasks, weights)`,
+        the root mean square of each tensor `(tasks, tensors)`, and the next state.
         """
         count = state.num_steps + 1
         means = [torch.lerp(each, grad, 1 - decay) for decay, each in _each(MEANS, state.means)]
@@ -198,8 +202,15 @@ class LearnedUpdate(LearnedDirection):
         own = params / self._spread(size.clamp_min(EPS))
         contrasts = ((fast - slow) / (fast + slow), (slow - noise) / (slow + noise))
         agreements = [self._spread(self._rms(step)) for step in steps[1:]]
-        inputs = torch.stack([*steps, *contrasts, own.clamp(-LARGEST, LARGEST), *agreements], 1)
-        return inputs, size, UpdateState(state.theta, torch.stack(means, 1), torch.stack(squares, 1), count)
+        sign = 1.0 - 2.0 * (steps[1] < 0)
+        signed = [each * sign for each in (*steps, own.clamp(-LARGEST, LARGEST))]
+        inputs = torch.stack([*signed[:3], *contrasts, signed[3], *agreements], 1)
+        return (
+            inputs,
+            sign,
+            size,
+            UpdateState(state.theta, torch.stack(means, 1), torch.stack(squares, 1), count),
+        )
 
     def _law(self, law: Tensor, count: Tensor, size: Tensor) -> Tensor:
         """The law's log factor for each tensor, `(tasks, tensors)`, at the root mean squares `size` of the weights."""

@@ -212,6 +212,9 @@ static void move_each(
             seen[5] = weight * per_own;
             seen[5] = seen[5] > update.largest ? Lane{} + update.largest : seen[5];
             seen[5] = seen[5] < -update.largest ? Lane{} - update.largest : seen[5];
+            const Lane sign =
+                seen[1] < 0.0f ? Lane{} - 1.0f : Lane{} + 1.0f;  // all is seen from the side of Adam's step
+            for (const int k : {0, 1, 2, 5}) seen[k] *= sign;
             Lane turn = Lane{} + offset[0], magnitude = Lane{} + offset[1];
             for (int h = 0; h < hidden; ++h) {
                 Lane unit = Lane{} + biases[h];
@@ -222,7 +225,7 @@ static void move_each(
             }
             magnitude = magnitude > update.magnitude ? Lane{} + update.magnitude : magnitude;
             magnitude = magnitude < -update.magnitude ? Lane{} - update.magnitude : magnitude;
-            const Lane moved = weight - rate * exp_of(magnitude) * (seen[1] + turn);
+            const Lane moved = weight - rate * exp_of(magnitude) * sign * (seen[1] + turn);
             if (left >= LANES) lane(weights + i) = moved;
             else std::copy_n(reinterpret_cast<const float*>(&moved), left, weights + i);
         }

@@ -184,11 +184,13 @@ def surface(method: Method, agreement: float, points: int = 61) -> tuple[Tensor,
     assert isinstance(rule, LearnedUpdate)
     line = torch.linspace(-1.5, 1.5, points)
     up, across = torch.meshgrid(line, line, indexing="ij")
+    sign = 1 - 2.0 * (up < 0)
     inputs = torch.zeros(INPUTS, points, points)
-    inputs[0], inputs[1], inputs[2] = across, up, up * agreement
+    inputs[0], inputs[1], inputs[2] = sign * across, sign * up, sign * up * agreement
     inputs[6], inputs[7] = agreement, agreement
     turn, magnitude = rule.network(rule.hidden)(rule.theta[None], inputs.flatten(1)[None])
-    return line, ((inputs[1].flatten() + turn) * magnitude.exp()).view(points, points)
+    steps = sign.flatten() * (inputs[1].flatten() + turn[0]) * magnitude[0].exp()
+    return line, steps.view(points, points)
 
 
 def kept() -> list[Study]:

@@ -94,12 +94,17 @@ def default_rules() -> dict[str, Rule]:
         tuned = TUNED[Gradient.name]
         return Rule(label, COLOURS[colour], Gradient(), 10 ** tuned[0][0], theta, card["config"], tuned)
 
+    def update() -> Rule:
+        theta, card = load_theta("update")
+        return Rule("learned update", COLOURS["learned update"], Adam(), Adam.base_lr, theta, card["config"])
+
     return {
         "meta": learned("meta-optimizer", "sgd", "meta-optimizer"),
         "sgd": plain(Gradient()),
         "layers": learned("meta-optimizer by layer", "sgd_layers", "and a rate per layer"),
         "momentum": plain(Momentum()),
         "adam": plain(Adam()),
+        "update": update(),
     }
 
 
