@@ -71,7 +71,7 @@ def test_all_families_are_all_that_there_are_but_scaled_inputs_and_real_data():
     config = study.by_families(1_000, 8, 1)
     assert list(config) == [1, 2, 4, max(config)]
     left = set(families()) - set(config[max(config)][0].families)
-    assert left == {"scale", "digits", "breast_cancer", "wine"}
+    assert left == {"scale", "digits", "breast_cancer", "wine", "mnist"}
     assert config[4][0].families == ("home", "translate", "anisotropy", "rotate")
 
 

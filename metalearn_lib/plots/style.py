@@ -81,7 +81,7 @@ COLOURS = Colours(
         "trained for 96 steps": "#A50F15",
         "trained for 96 to 384 steps": "#EF6548",
         "and a rate per layer": "#7A5FE0",
-        "meta-optimizer by layer": "#7A5FE0",
+        "meta-optimizer by layer": "#5E3FD0",
         "learned update": "#C2185B",
         "on Adam": "#B95DA6",
         "meta-optimizer, many families": "#B2182B",
