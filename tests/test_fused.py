@@ -58,18 +58,20 @@ def stack(sizes, batch_size, num_tasks=3):
         ((2, 32, 32, 4), 300),
     ],
 )
-def test_the_fused_gradient_equals_autograds(sizes, batch_size):
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_fused_gradient_equals_autograds(sizes, batch_size, activation):
     params, batch = stack(sizes, batch_size)
+    mlp = MLP(sizes, activation)
     exact, double = params.double().requires_grad_(), Batch(batch.x.double(), batch.target.double())
-    expected = MLP(sizes).loss(exact, double)
+    expected = mlp.loss(exact, double)
     (gradient,) = torch.autograd.grad(expected.sum(), exact)
-    loss, grad = fuse(MLP(sizes)).loss_and_grad(params, batch)
+    loss, grad = fuse(mlp).loss_and_grad(params, batch)
     torch.testing.assert_close(loss.double(), expected.detach(), rtol=2e-6, atol=2e-6)
     torch.testing.assert_close(grad.double(), gradient, rtol=2e-5, atol=2e-6)
-    alone = fuse(MLP(sizes)).loss(params, batch)
+    alone = fuse(mlp).loss(params, batch)
     torch.testing.assert_close(alone.double(), expected.detach(), rtol=2e-6, atol=2e-6)
     assert batch_size > 128 or torch.equal(alone, loss)
-    assert torch.equal(fuse(MLP(sizes)).logits(params, batch.x), MLP(sizes).logits(params, batch.x))
+    assert torch.equal(fuse(mlp).logits(params, batch.x), mlp.logits(params, batch.x))
 
 
 @needs_compiler
@@ -145,7 +147,17 @@ def test_the_loop_runs_through_it_and_gives_the_same_answers(kind):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
-def test_without_a_compiler_and_for_hyperbolic_tangents_the_learner_stays_as_it_is(afresh, monkeypatch):
+@needs_compiler
+def test_hyperbolic_tangents_end_at_one_and_keep_their_sign_where_they_are_small():
+    sizes = (1, 1, 2)
+    for weight in (1e-4, 0.5, 8.0, 30.0, 1e5):
+        params = torch.tensor([[weight, 0.0, 1.0, -1.0, 0.0, 0.0]])
+        batch = Batch(torch.tensor([[[1.0], [-1.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
+        ours, theirs = (kind.loss_and_grad(params, batch) for kind in (fuse(MLP(sizes, "tanh")), MLP(sizes, "tanh")))
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_without_a_compiler_the_learner_stays_as_it_is(afresh, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert fuse(MLP((3, 7, 5))) == MLP((3, 7, 5))
     assert fuse(MLP((3, 7, 5), "tanh")) == MLP((3, 7, 5), "tanh")
@@ -227,20 +239,22 @@ def test_shapes_that_would_be_read_past_their_end_are_refused(params, x, target,
 
 @needs_compiler
 @pytest.mark.parametrize(
-    ("sizes", "batch_size", "message"),
+    ("sizes", "batch_size", "activation", "message"),
     [
-        ((3,), 1, "two widths or more"),
-        ((3, 0, 5), 1, "each of 1 or more"),
-        ((3, 2**14 + 1, 5), 1, "above 16,384"),
-        ((3, *[2**14] * 9, 5), 2**14, "the network is too large"),
+        ((3,), 1, 1, "two widths or more"),
+        ((3, 0, 5), 1, 1, "each of 1 or more"),
+        ((3, 2**14 + 1, 5), 1, 1, "above 16,384"),
+        ((3, *[2**14] * 9, 5), 2**14, 1, "the network is too large"),
+        ((3, 4, 5), 1, 0, "there is no such activation"),
+        ((3, 4, 5), 1, 3, "there is no such activation"),
     ],
 )
-def test_a_network_that_cannot_be_or_is_too_large_is_refused(sizes, batch_size, message):
+def test_a_network_that_cannot_be_or_is_too_large_is_refused(sizes, batch_size, activation, message):
     num_params = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
     place = torch.zeros(1).data_ptr()  # with a place for the gradient, all points are taken at a time
     with pytest.raises(ValueError, match=message):
         LOSS_AND_GRAD.function(
-            *(None, num_params, place, None, integers(sizes), len(sizes), 1, 1, batch_size),
+            *(None, num_params, place, None, integers(sizes), len(sizes), activation, 1, 1, batch_size),
             *(sizes[0], sizes[-1], None, 0, 0, None, 0, 0),
         )
 

@@ -1,4 +1,4 @@
-// Cross-entropy of an MLP with rectifiers, and its gradient: `loss_and_grad` of learners.py's MLP a task at a time, so
+// Cross-entropy of an MLP with rectifiers or hyperbolic tangents, and its gradient: `loss_and_grad` of learners.py's MLP a task at a time, so
 // that all of a task stays in the core's nearest cache. Arrays are tables with a row for each unit and a column for each
 // point; a row is `n` floats long, the batch rounded up to whole registers.
 #include <algorithm>
@@ -33,11 +33,35 @@ struct Matrix {
     int down, across;
 };
 
-// What becomes of a sum before it is written: the rectifier sets those below 0 to 0, a gate those where it is not above 0.
+// exp(x) for x of at most 88, to a unit or two in the last place: 2^k e^r, with e^r by Cephes' polynomial (Moshier 1989)
+static inline Lane exp_of(Lane x) {
+    x = x < -87.0f ? Lane{} - 87.0f : x;
+    const Lane shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number
+    const Lane k = shifted - 12582912.0f;
+    const Lane r = x - k * 0.693359375f + k * 2.12194440e-4f;
+    Lane series = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    series = series * r + 8.3334519073e-3f;
+    series = series * r + 4.1665795894e-2f;
+    series = series * r + 1.6666665459e-1f;
+    series = series * r + 5.0000001201e-1f;
+    series = series * r * r + r + 1.0f;
+    return series * reinterpret_cast<Lane>((reinterpret_cast<Whole>(shifted) - 0x4B400000 + 127) << 23);
+}
+
+// tanh(x), to a few units in the last place of 1
+static inline Lane tanh_of(Lane x) {
+    x = x > 9.0f ? Lane{} + 9.0f : x;  // 1, to rounding
+    x = x < -9.0f ? Lane{} - 9.0f : x;
+    return 1.0f - 2.0f / (exp_of(x + x) + 1.0f);
+}
+
+enum Activation : int { NONE, RECTIFIER, TANGENT, ACTIVATIONS };
+// What becomes of a sum before it is written: a layer's activation, or, where it is a slope, its product with that of the
+// activation whose values are at `gate`.
 struct End {
-    bool rectifies;
+    Activation activation;
     const float* gate;
-    End at(int offset) const { return {rectifies, gate ? gate + offset : nullptr}; }
+    End at(int offset) const { return {activation, gate ? gate + offset : nullptr}; }
 };
 
 // out = bias + matrix in, for R rows and C registers of each
@@ -55,8 +79,12 @@ static inline void tile(float* out, Matrix matrix, const float* bias, const floa
         for (int c = 0; c < C; ++c) {
             const int place = r * n + c * LANES;
             Lane value = sum[r][c];
-            if (end.rectifies) value = value < 0.0f ? Lane{} : value;
-            if (end.gate) value = lane(end.gate + place) <= 0.0f ? Lane{} : value;
+            if (end.gate) {
+                const Lane active = lane(end.gate + place);
+                if (end.activation == RECTIFIER) value = active <= 0.0f ? Lane{} : value;
+                else value *= 1.0f - active * active;
+            } else if (end.activation == RECTIFIER) value = value < 0.0f ? Lane{} : value;
+            else if (end.activation == TANGENT) value = tanh_of(value);
             lane(out + place) = value;
         }
 }
@@ -138,21 +166,6 @@ static void outer_product(float* out, const float* left, const float* right, int
     for (; r < rows; ++r) row_of_dots<1>(out + r * columns, left + r * n, right, columns, n);
 }
 
-// exp(x) for x of at most 88, to a unit or two in the last place: 2^k e^r, with e^r by Cephes' polynomial (Moshier 1989)
-static inline Lane exp_of(Lane x) {
-    x = x < -87.0f ? Lane{} - 87.0f : x;
-    const Lane shifted = x * 1.44269504f + 12582912.0f;  // adding 1.5 * 2^23 rounds to a whole number
-    const Lane k = shifted - 12582912.0f;
-    const Lane r = x - k * 0.693359375f + k * 2.12194440e-4f;
-    Lane series = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    series = series * r + 8.3334519073e-3f;
-    series = series * r + 4.1665795894e-2f;
-    series = series * r + 1.6666665459e-1f;
-    series = series * r + 5.0000001201e-1f;
-    series = series * r * r + r + 1.0f;
-    return series * reinterpret_cast<Lane>((reinterpret_cast<Whole>(shifted) - 0x4B400000 + 127) << 23);
-}
-
 // log(x) for x of at least 1: e log 2 + log m, with log m by Cephes' polynomial
 static inline Lane log_of(Lane x) {
     const Whole bits = reinterpret_cast<Whole>(x);
@@ -215,12 +228,13 @@ static Extent extent_of(const std::vector<int>& sizes, int batch) {
 
 // Why these counts cannot be, or nothing: what is let pass here is read and written within what it names.
 static const char* refusal_of(
-    const int* widths, int num_widths, int runs, int tasks, int batch, int64_t features, int64_t classes,
-    int64_t num_params
+    const int* widths, int num_widths, int activation, int runs, int tasks, int batch, int64_t features,
+    int64_t classes, int64_t num_params
 ) {
     constexpr int MOST = 1 << 14;  // so that every offset is an int
     if (num_widths < 2 || std::any_of(widths, widths + num_widths, [](int width) { return width < 1; }))
         return "a network has two widths or more, each of 1 or more";
+    if (activation <= NONE || activation >= ACTIVATIONS) return "there is no such activation";
     if (tasks < 1 || runs < 1 || batch < 1 || runs % tasks) return "each task has as many runs, and 1 point or more";
     if (features != widths[0] || classes != widths[num_widths - 1])
         return "the points have another number of features or classes than the network";
@@ -235,8 +249,8 @@ static const char* refusal_of(
 
 // One run of `loss_and_grad` below. `room` begins with the inputs; then come the outputs of each layer.
 static float one_run(
-    const float* params, float* grad, const std::vector<int>& sizes, float* room, const float* truth, float* delta,
-    float* next, int batch, int n
+    const float* params, float* grad, const std::vector<int>& sizes, Activation activation, float* room,
+    const float* truth, float* delta, float* next, int batch, int n
 ) {
     const int layers = static_cast<int>(sizes.size()) - 1;
     const float* weights = params;
@@ -244,7 +258,10 @@ static float one_run(
     for (int l = 0; l < layers; ++l) {
         const int in = sizes[l], out = sizes[l + 1];
         float* leaving = entering + in * n;
-        product(leaving, {weights, in, 1}, weights + in * out, entering, out, in, n, {l + 1 < layers, nullptr});
+        product(
+            leaving, {weights, in, 1}, weights + in * out, entering, out, in, n,
+            {l + 1 < layers ? activation : NONE, nullptr}
+        );
         weights += (in + 1) * out;
         entering = leaving;
     }
@@ -263,7 +280,7 @@ static float one_run(
             grad[in * out + o] = total(sum);
         }
         if (l) {
-            product(next, {weights, 1, in}, nullptr, delta, in, out, n, {false, entering});
+            product(next, {weights, 1, in}, nullptr, delta, in, out, n, {activation, entering});
             std::swap(delta, next);
         }
     }
@@ -273,12 +290,13 @@ static float one_run(
 // Of every run: the loss, and the gradient beside params, both `runs` rows; run i meets the points of task i % tasks.
 // Strides are in floats. Without a place for the gradient there is none. Returns why it refuses, or nothing.
 extern "C" const char* loss_and_grad(
-    const float* params, int64_t num_params, float* grad, float* loss, const int* widths, int num_widths, int runs,
-    int tasks, int batch, int features, int classes, const float* x, int64_t x_task, int64_t x_point,
-    const float* target, int64_t target_task, int64_t target_point
+    const float* params, int64_t num_params, float* grad, float* loss, const int* widths, int num_widths,
+    int activation, int runs, int tasks, int batch, int features, int classes, const float* x, int64_t x_task,
+    int64_t x_point, const float* target, int64_t target_task, int64_t target_point
 ) {
     const int most = grad ? batch : std::min(batch, BLOCK);
-    const char* const refusal = refusal_of(widths, num_widths, runs, tasks, most, features, classes, num_params);
+    const char* const refusal =
+        refusal_of(widths, num_widths, activation, runs, tasks, most, features, classes, num_params);
     if (refusal) return refusal;
     const std::vector<int> sizes(widths, widths + num_widths);
     const Extent extent = extent_of(sizes, most);
@@ -298,8 +316,8 @@ extern "C" const char* loss_and_grad(
             }
             for (int run = task; run < runs; run += tasks) {
                 const float mean = one_run(
-                    params + run * num_params, grad ? grad + run * num_params : nullptr, sizes, room, truth, delta,
-                    delta + extent.widest * n, count, n
+                    params + run * num_params, grad ? grad + run * num_params : nullptr, sizes,
+                    static_cast<Activation>(activation), room, truth, delta, delta + extent.widest * n, count, n
                 );
                 loss[run] += mean * count / batch;
             }

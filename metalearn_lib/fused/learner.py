@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.library
@@ -12,14 +12,23 @@ from torch import Generator, Tensor
 from metalearn_lib.fused.compile import Compiled, integers
 from metalearn_lib.learners import MLP, Batch, Learner
 
-LOSS_AND_GRAD = Compiled("gradient.cpp", "loss_and_grad", "pl pp p iiiiii pll pll")
+LOSS_AND_GRAD = Compiled("gradient.cpp", "loss_and_grad", "pl pp pii iiiii pll pll")
 
 
 def fuse(mlp: MLP) -> Learner:
-    """The same learner with its gradient in one C++ function; or `mlp` itself, for hyperbolic tangents and where there
-    is no C++ compiler (`CXX`, or else `g++`) that makes it.
+    """The same learner with its gradient in one C++ function; or `mlp` itself where there is no C++ compiler (`CXX`, or
+    else `g++`) that makes it.
     """
-    return Fused(mlp) if mlp.activation == "relu" and LOSS_AND_GRAD.function is not None else mlp
+    return Fused(mlp) if LOSS_AND_GRAD.function is not None else mlp
+
+
+_ACTIVATIONS = ("", "relu", "tanh")
+"""As `Activation` in gradient.cpp."""
+
+
+def shape_of(mlp: MLP) -> tuple[Any, int, int]:
+    """Widths, how many, and the activation, as both C++ functions are told them."""
+    return integers(mlp.sizes), len(mlp.sizes), _ACTIVATIONS.index(mlp.activation)
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Fused(Learner):
     computes them. `fuse` makes one.
 
     Args:
-        mlp: the network; its activation is the rectifier.
+        mlp: the network.
     """
 
     mlp: MLP
@@ -49,14 +58,14 @@ class Fused(Learner):
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
         if torch.compiler.is_compiling() or not fits(params, *batch):
             return self.mlp.loss(params, batch)
-        return _call(params, batch.x, batch.target, self.mlp.sizes, None)
+        return _call(params, batch.x, batch.target, self.mlp, None)
 
     def loss_and_grad(self, params: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if not fits(params, *batch):
             return self.mlp.loss_and_grad(params, batch)
         # a custom operation costs the dispatcher as much as a small network's gradient
         call = _traced if torch.compiler.is_compiling() else _loss_and_grad
-        return call(params, batch.x, batch.target, list(self.mlp.sizes))
+        return call(params, batch.x, batch.target, list(self.mlp.sizes), self.mlp.activation)
 
 
 def fits(*tensors: Tensor) -> bool:
@@ -66,7 +75,7 @@ def fits(*tensors: Tensor) -> bool:
     )
 
 
-def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad: Tensor | None) -> Tensor:
+def _call(params: Tensor, x: Tensor, target: Tensor, mlp: MLP, grad: Tensor | None) -> Tensor:
     """The loss of each task, with its gradient written to `grad`, where there is one."""
     assert LOSS_AND_GRAD.function is not None
     params = params.contiguous()
@@ -80,21 +89,23 @@ def _call(params: Tensor, x: Tensor, target: Tensor, sizes: Sequence[int], grad:
         *(params.data_ptr(), params.shape[1]),
         None if grad is None else grad.data_ptr(),
         loss.data_ptr(),
-        *(integers(sizes), len(sizes), len(params), *x.shape[:2], x.shape[2], target.shape[2]),
+        *(*shape_of(mlp), len(params), *x.shape[:2], x.shape[2], target.shape[2]),
         *(x.data_ptr(), *x.stride()[:2]),
         *(target.data_ptr(), *target.stride()[:2]),
     )
     return loss
 
 
-def _loss_and_grad(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+def _loss_and_grad(
+    params: Tensor, x: Tensor, target: Tensor, sizes: list[int], activation: str
+) -> tuple[Tensor, Tensor]:
     grad = params.new_empty(params.shape)
-    return _call(params, x, target, sizes, grad), grad
+    return _call(params, x, target, MLP(tuple(sizes), activation), grad), grad
 
 
 _traced = torch.library.custom_op("metalearn_lib::loss_and_grad", _loss_and_grad, mutates_args=())
 
 
 @_traced.register_fake
-def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+def _(params: Tensor, x: Tensor, target: Tensor, sizes: list[int], activation: str) -> tuple[Tensor, Tensor]:
     return params.new_empty(len(params)), params.new_empty(params.shape)

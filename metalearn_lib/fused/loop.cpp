@@ -324,8 +324,8 @@ static const char* refusal_of(const Rule& rule, const Floats* state, int num_par
 // Returns why it refuses, or nothing; `rule_size` is what the caller takes a rule to be, in bytes.
 extern "C" const char* unroll(
     const Floats* parts, int num_parts, const Floats* infos, int num_infos, const Rule* rule, int64_t rule_size,
-    const int* widths, int num_widths, int runs, int tasks, int steps, int batch, const float* table, int64_t rows,
-    int64_t columns, const int64_t* order
+    const int* widths, int num_widths, int activation, int runs, int tasks, int steps, int batch, const float* table,
+    int64_t rows, int64_t columns, const int64_t* order
 ) {
     constexpr int PLACES = sizeof(State) / sizeof(float*), INFOS = sizeof(Info) / sizeof(float*);
     if (rule_size != static_cast<int64_t>(sizeof(Rule))) return "a rule is laid out otherwise";
@@ -333,7 +333,8 @@ extern "C" const char* unroll(
     const int64_t classes = widths[num_widths - 1], features = columns - classes;
     const std::vector<int> sizes(widths, widths + num_widths);
     const Extent extent = extent_of(sizes, batch);
-    const char* refusal = refusal_of(widths, num_widths, runs, tasks, batch, features, classes, extent.params);
+    const char* refusal =
+        refusal_of(widths, num_widths, activation, runs, tasks, batch, features, classes, extent.params);
     if (!refusal) refusal = refusal_of(*rule, parts, num_parts, runs, extent.params);
     if (refusal) return refusal;
     if (num_infos != INFOS || std::any_of(infos, infos + INFOS, [&](const Floats& info) {
@@ -367,7 +368,9 @@ extern "C" const char* unroll(
             }
             for (int64_t run = task; run < runs; run += tasks) {
                 float* const weights = state.params + run * num_params;
-                const float loss = one_run(weights, grad.data(), sizes, room, truth, delta, next, batch, n);
+                const float loss = one_run(
+                    weights, grad.data(), sizes, static_cast<Activation>(activation), room, truth, delta, next, batch, n
+                );
                 const float grad_norm = norm(grad.data(), num_params), weight_norm = norm(weights, num_params);
                 const float lr = watch(state, *rule, run, loss, grad_norm, weight_norm);
                 move(state, *rule, run, weights, grad.data(), lr, num_params);

@@ -27,7 +27,7 @@ from metalearn_lib.directions.learned_update import (
 )
 from metalearn_lib.directions.momentum import Momentum
 from metalearn_lib.fused.compile import Compiled, integers
-from metalearn_lib.fused.learner import Fused, fits
+from metalearn_lib.fused.learner import Fused, fits, shape_of
 from metalearn_lib.inner_loop import InnerLoop, InnerState, Instances
 from metalearn_lib.inputs.base import Input
 from metalearn_lib.inputs.grad_trend import GradTrend
@@ -59,7 +59,7 @@ _INPUTS: tuple[type[Input], ...] = (
     LossNoise,
 )
 """As `watch` in loop.cpp tells them."""
-UNROLL = Compiled("loop.cpp", "unroll", "pi pi pl pi iiii pll p")
+UNROLL = Compiled("loop.cpp", "unroll", "pi pi pl pii iiii pll p")
 
 
 class FusedLoop(InnerLoop):
@@ -86,13 +86,12 @@ class FusedLoop(InnerLoop):
         learner, table = cast("Fused", self.learner), instances.table
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
-        sizes = learner.mlp.sizes
         function(
             *_floats([after.params, *_of_rate(after), *leaves((after.monitor, after.direction))]),
             *_floats(info),
             ctypes.byref(_rule(self.rate, self.monitor, self.direction)),
             ctypes.sizeof(_Rule),
-            *(integers(sizes), len(sizes), len(state.params), *order.shape),
+            *(*shape_of(learner.mlp), len(state.params), *order.shape),
             *(table.data_ptr(), *table.shape, order.data_ptr()),
         )
         return after, info
