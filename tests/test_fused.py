@@ -153,7 +153,9 @@ def test_hyperbolic_tangents_end_at_one_and_keep_their_sign_where_they_are_small
     for weight in (1e-4, 0.5, 8.0, 30.0, 1e5):
         params = torch.tensor([[weight, 0.0, 1.0, -1.0, 0.0, 0.0]])
         batch = Batch(torch.tensor([[[1.0], [-1.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
-        ours, theirs = (kind.loss_and_grad(params, batch) for kind in (fuse(MLP(sizes, "tanh")), MLP(sizes, "tanh")))
+        ours, theirs = (
+            kind.loss_and_grad(params, batch) for kind in (fuse(MLP(sizes, "tanh")), MLP(sizes, "tanh"))
+        )
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.adam_layer_rates import AdamLayerRates
 from metalearn_lib.directions.adamw import AdamW
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_rates import LayerRates
@@ -83,6 +84,7 @@ def learned(base_lr=0.1, **settings):
         (learned(0.05), Momentum(0.8), Monitor()),
         (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
         (learned(0.05), LayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
+        (learned(1e-4), AdamLayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
         (Constant(0.01), update(8), Monitor()),
         (learned(1e-4, bound=0.2), update(3), Monitor()),
         (Constant(0.05), Gradient(), Monitor(0.3, 0.6)),
@@ -90,7 +92,7 @@ def learned(base_lr=0.1, **settings):
         *((learned(inputs=(kind(),)), Gradient(), Monitor()) for kind in fused_loop._INPUTS),
     ],
     ids=[
-        *("gradient", "momentum", "adam", "rates of layers"),
+        *("gradient", "momentum", "adam", "rates of layers", "rates of layers on adam"),
         *("update", "update at a learned rate", "constant", "other settings"),
         *(f"told {kind.name} alone" for kind in fused_loop._INPUTS),
     ],
@@ -268,7 +270,7 @@ def wrong(change, part="of_rate"):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda rule: setattr(rule, "direction", 5), "there is no such direction"),
+        (lambda rule: setattr(rule, "direction", 6), "there is no such direction"),
         (lambda rule: setattr(rule, "direction", -1), "there is no such direction"),
         (lambda rule: setattr(rule, "direction", 1), "the state has another number of parts than the rule"),
         (lambda rule: setattr(rule, "num_layers", 2), "the layers do not make up the weights"),

@@ -6,7 +6,6 @@ from metalearn_lib.registry import Registry
 DIRECTIONS: Registry[type[Direction]] = Registry(
     "metalearn_lib.directions.base:Direction",
     "gradient momentum nesterov adam adam_averages adamw rmsprop clipped normalised layer_factors layer_rates"
-    " learned_momentum learned_update schedule_free prodigy dog dadapt adamg muon soap"
-    " lion adan",
+    " adam_layer_rates learned_momentum learned_update schedule_free prodigy dog dadapt adamg muon soap lion adan",
 )
 """The directions by name."""

@@ -29,11 +29,18 @@ class LayerRates(LearnedParts):
     limits = (-7.0, 7.0)
 
     def __call__(self, state: PartsState, grad: Tensor, params: Tensor) -> tuple[Tensor, PartsState]:
-        pieces = grad.split(self.layers, 1)
+        state = self.moved(state, grad, params)
+        return self.scaled(state.log_scale, grad), state
+
+    def moved(self, state: PartsState, grad: Tensor, params: Tensor) -> PartsState:
+        """The state with the factors moved."""
         norms = (
-            torch.stack([torch.linalg.vector_norm(piece, dim=1) for piece in each], 1)
-            for each in (pieces, params.split(self.layers, 1))
+            torch.stack([torch.linalg.vector_norm(piece, dim=1) for piece in each.split(self.layers, 1)], 1)
+            for each in (grad, params)
         )
-        state = self.move(state, *norms)
-        scales = state.log_scale.exp().unsqueeze(2).unbind(1)
-        return torch.cat([piece * scale for piece, scale in zip(pieces, scales, strict=True)], 1), state
+        return self.move(state, *norms)
+
+    def scaled(self, log_scale: Tensor, direction: Tensor) -> Tensor:
+        """Each layer's part of a direction times its factor."""
+        pieces = zip(direction.split(self.layers, 1), log_scale.exp().unsqueeze(2).unbind(1), strict=True)
+        return torch.cat([piece * scale for piece, scale in pieces], 1)

@@ -13,7 +13,7 @@ struct Floats {
 };
 // The states of all runs, which the steps overwrite; `own` are the direction's.
 struct State {
-    float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *own[6];
+    float *params, *theta, *base_lr, *log_scale, *memory, *num_steps, *fast, *slow, *noise, *own[7];
 };
 // What each step of each run tells.
 struct Info {
@@ -27,7 +27,7 @@ struct Network {
     const float *centre, *spread, *memory_decay;
     float bound;
 };
-enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE };
+enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE, ADAM_LAYER_RATES };
 // of a learned update: averages, inputs of each weight and of each tensor, terms of its law
 constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 5;
 struct Update {
@@ -128,9 +128,9 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     return state.base_lr[run] * std::exp(log_scale);
 }
 
-// Moves the weights of one run, each layer at a rate of its own.
+// Moves the weights of one run along a direction, each layer at a rate of its own.
 static void move_layers(
-    const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr
+    const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, const float* along, float lr
 ) {
     const Network& network = rule.of_layer;
     const float share = std::max(1.0f / (state.own[4][run] += 1.0f), 1.0f - rule.layer_decay);
@@ -145,9 +145,10 @@ static void move_layers(
             propose(network, state.own[0] + run * network.num_theta, told, state.own[2] + part * network.num_memories);
         log_scale = clamp(log_scale + change, rule.scale_limit);
         const float rate = lr * std::exp(log_scale);
-        for (int i = 0; i < count; ++i) weights[i] -= rate * grad[i];
+        for (int i = 0; i < count; ++i) weights[i] -= rate * along[i];
         weights += count;
         grad += count;
+        along += count;
     }
 }
 
@@ -232,26 +233,38 @@ static void move_each(
     }
 }
 
+// Adam's direction of one run, with its averages moved; `steps` counts this one.
+static void adam_of(
+    float* out, const Rule& rule, float* mean, float* square, float steps, const float* grad, int count
+) {
+    const float whole = 1.0f - std::pow(rule.decay, steps), whole_square = 1.0f - std::pow(rule.square_decay, steps);
+    for (int i = 0; i < count; ++i) {
+        mean[i] += (1.0f - rule.decay) * (grad[i] - mean[i]);
+        square[i] = rule.square_decay * square[i] + (1.0f - rule.square_decay) * grad[i] * grad[i];
+        out[i] = mean[i] / whole / (std::sqrt(square[i] / whole_square) + rule.eps);
+    }
+}
+
 // Moves the weights of one run along its direction.
 static void move(
     const State& state, const Rule& rule, int64_t run, float* weights, const float* grad, float lr, int count
 ) {
     float *const mean = state.own[0] + run * count, *const square = state.own[1] + run * count;
-    if (rule.direction == LAYER_RATES) return move_layers(state, rule, run, weights, grad, lr);
+    if (rule.direction == LAYER_RATES) return move_layers(state, rule, run, weights, grad, grad, lr);
     if (rule.direction == LEARNED_UPDATE) return move_each(state, rule, run, weights, grad, lr, count);
     if (rule.direction == GRADIENT)
         for (int i = 0; i < count; ++i) weights[i] -= lr * grad[i];
     else if (rule.direction == MOMENTUM)
         for (int i = 0; i < count; ++i) weights[i] -= lr * (mean[i] = rule.decay * mean[i] + grad[i]);
-    else {
-        const float steps = state.own[2][run] += 1.0f;
-        const float whole = 1.0f - std::pow(rule.decay, steps);
-        const float whole_square = 1.0f - std::pow(rule.square_decay, steps);
-        for (int i = 0; i < count; ++i) {
-            mean[i] += (1.0f - rule.decay) * (grad[i] - mean[i]);
-            square[i] = rule.square_decay * square[i] + (1.0f - rule.square_decay) * grad[i] * grad[i];
-            weights[i] -= lr * (mean[i] / whole / (std::sqrt(square[i] / whole_square) + rule.eps));
-        }
+    else if (rule.direction == ADAM_LAYER_RATES) {
+        std::vector<float> along(count);
+        float *const own_mean = state.own[5] + run * count, *const own_square = state.own[6] + run * count;
+        adam_of(along.data(), rule, own_mean, own_square, state.own[4][run] + 1.0f, grad, count);
+        move_layers(state, rule, run, weights, grad, along.data(), lr);
+    } else {
+        std::vector<float> along(count);
+        adam_of(along.data(), rule, mean, square, state.own[2][run] += 1.0f, grad, count);
+        for (int i = 0; i < count; ++i) weights[i] -= lr * along[i];
     }
 }
 
@@ -296,6 +309,7 @@ static const char* refusal_of(const Rule& rule, const Floats* state, int num_par
             counts.insert(counts.end(), {num_params, num_params, 1});
             break;
         case LAYER_RATES:
+        case ADAM_LAYER_RATES:
             if (const char* refusal = refusal_of(rule.of_layer)) return refusal;
             if (layers < 1 ||
                 std::any_of(
@@ -306,6 +320,10 @@ static const char* refusal_of(const Rule& rule, const Floats* state, int num_par
             counts.insert(
                 counts.end(), {rule.of_layer.num_theta, layers, layers * rule.of_layer.num_memories, layers, 1, 0}
             );
+            if (rule.direction == ADAM_LAYER_RATES) {
+                counts.back() = num_params;
+                counts.push_back(num_params);
+            }
             break;
         case LEARNED_UPDATE:
             if (const char* refusal = refusal_of(rule.update, num_params)) return refusal;

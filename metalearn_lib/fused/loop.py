@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metalearn_lib.cores import one_thread
 from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.adam_layer_rates import AdamLayerRates
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.layer_rates import LayerRates
@@ -46,7 +47,14 @@ from metalearn_lib.rates.learned import LOG_SCALE_LIMIT, LearnedRate
 from metalearn_lib.trees import leaves, tree_map
 from metalearn_lib.types import Info
 
-_DIRECTIONS: tuple[type[Direction], ...] = (Gradient, Momentum, Adam, LayerRates, LearnedUpdate)
+_DIRECTIONS: tuple[type[Direction], ...] = (
+    Gradient,
+    Momentum,
+    Adam,
+    LayerRates,
+    LearnedUpdate,
+    AdamLayerRates,
+)
 """As `Direction` in loop.cpp."""
 _INPUTS: tuple[type[Input], ...] = (
     LogLr,
@@ -197,8 +205,9 @@ def _rule(rate: Rate, monitor: Monitor, direction: Direction) -> _Rule:
             )
         case Momentum():
             rule.decay = direction.beta
-        case Adam():
-            rule.decay, rule.square_decay, rule.eps = direction.beta1, direction.beta2, direction.eps
+    adam = Adam() if isinstance(direction, AdamLayerRates) else direction
+    if isinstance(adam, Adam):
+        rule.decay, rule.square_decay, rule.eps = adam.beta1, adam.beta2, adam.eps
     return rule
 
 
