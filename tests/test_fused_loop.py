@@ -84,7 +84,7 @@ def learned(base_lr=0.1, **settings):
         (learned(0.05), Momentum(0.8), Monitor()),
         (learned(0.01), Adam(0.7, 0.95, 1e-6), Monitor()),
         (learned(0.05), LayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
-        (learned(1e-4), AdamLayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
+        (learned(1e-5), AdamLayerRates(torch.zeros(LayerRates.network(5).num_theta), LAYERS, 5), Monitor()),
         (Constant(0.01), update(8), Monitor()),
         (learned(1e-4, bound=0.2), update(3), Monitor()),
         (Constant(0.05), Gradient(), Monitor(0.3, 0.6)),
