@@ -23,7 +23,7 @@ from metalearn_lib.rates.constant import Constant
 from metalearn_lib.types import Seeds
 
 NETWORK = UpdateNetwork(4)
-RELATIVE = (0.0, -0.1, 1.0, 0.0, 0.0)
+RELATIVE = (0.0, -0.1, 1.0, 0.0, 0.0, -0.5)
 """A law under which steps are in proportion to a matrix's own root mean square."""
 TINY = MetaTrainConfig(
     direction="adam",
@@ -41,7 +41,7 @@ TINY = MetaTrainConfig(
 def theta_at_random(law=None, scale=0.3):
     theta = scale * torch.randn(NETWORK.num_theta, generator=torch.Generator().manual_seed(3)).double()
     if law is not None:
-        theta[-5:] = torch.tensor(law)
+        theta[-6:] = torch.tensor(law)
     return theta
 
 
@@ -56,10 +56,10 @@ def test_untrained_it_is_adam_bit_for_bit(dtype, family, learner):
     assert torch.equal(adam.params, ours.params)
 
 
-def by_hand(theta, tensors, gradients, weights):
+def by_hand(theta, tensors, gradients, weights, begun):
     """The last direction along gradients `(time, weights)` at the same weights, one weight after another."""
     inner, bias, outer, offset, law = (
-        piece.numpy() for piece in theta.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 5])
+        piece.numpy() for piece in theta.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 6])
     )
     inner, outer, count = inner.reshape(-1, 8), outer.reshape(2, -1), len(gradients)
 
@@ -77,6 +77,8 @@ def by_hand(theta, tensors, gradients, weights):
         log_factor += law[4] * math.log(size / max(fan_in, 1) / 32)
         if fan_in:
             log_factor += law[2] * math.log(own / 0.25) + law[3] * math.log(fan_in / 32)
+            growth = math.log(own / math.sqrt(np.mean(begun[here] ** 2)))
+            log_factor += law[5] * min(max(growth, -1.5), 1.5)
         for i in range(start, start + size):
             sign = math.copysign(1, steps[1][i])
             seen = [sign * step[i] for step in steps] + [
@@ -99,10 +101,13 @@ def test_it_is_what_the_definition_says_weight_by_weight(count):
     theta = theta_at_random(scale=0.8)
     rule = LearnedUpdate(theta, tensors, 4)
     params = torch.from_numpy(weights)[None]
-    state = rule.init(params)
+    begun = 0.4 * weights + 0.1
+    begun[15:] *= 1e-3  # has grown by more than counts
+    state = rule.init(torch.from_numpy(begun)[None])
     for gradient in gradients:
         direction, state = rule(state, torch.from_numpy(gradient)[None], params)
-    np.testing.assert_allclose(direction[0].numpy(), by_hand(theta, tensors, gradients, weights), rtol=1e-9)
+    expected = by_hand(theta, tensors, gradients, weights, begun)
+    np.testing.assert_allclose(direction[0].numpy(), expected, rtol=1e-9)
 
 
 def test_opposite_gradients_at_opposite_weights_give_the_opposite_step():
@@ -189,7 +194,7 @@ def test_with_steps_relative_to_the_weights_the_same_function_stays_the_same(oth
     relative = LearnedUpdate(theta_at_random(RELATIVE), hidden=4)
     before = predictions(relative, *network)
     torch.testing.assert_close(predictions(relative, *other(network)), before, rtol=1e-7, atol=1e-9)
-    bound = LearnedUpdate(theta_at_random((0.0, -0.1, 0.0, 0.0, 0.0)), hidden=4)  # as Adam is
+    bound = LearnedUpdate(theta_at_random((0.0, -0.1, 0.0, 0.0, 0.0, -0.5)), hidden=4)  # as Adam is
     assert (predictions(bound, *other(network)) - predictions(bound, *network)).abs().max() > 1e-3
 
 
@@ -257,7 +262,7 @@ def test_settings_that_do_not_go_together_are_refused(settings, message):
 
 def test_a_theta_of_another_network_is_refused(instances, learner):
     loop = InnerLoop(learner, Constant(0.1), LearnedUpdate(torch.zeros(7)).of(learner))
-    with pytest.raises(ValueError, match="theta has 7 weights and this update has 95"):
+    with pytest.raises(ValueError, match="theta has 7 weights and this update has 96"):
         loop.unroll(instances)
 
 
@@ -267,7 +272,7 @@ def test_a_part_that_is_left_out_stays_as_it_begins_and_the_rest_is_trained(part
     config = replace(TINY, without=(part,), **settings)
     start, end = config.init_theta(), meta_train(config, progress=False).theta
     assert torch.equal(start != end, NETWORK.trained([part]) == 1)
-    inner, _, outer, offset, law = end.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 5])
+    inner, _, outer, offset, law = end.split([NETWORK.hidden * 8, NETWORK.hidden, 2 * NETWORK.hidden, 2, 6])
     if part == "network":
         assert not torch.cat([inner, outer, offset]).any()
     elif part == "law":

@@ -24,9 +24,11 @@ LARGEST = 4.0
 """A weight counts as no more than so many root mean squares of its tensor."""
 MAGNITUDE = 2.0
 """The network moves the log magnitude of a step by no more than this."""
-LAW = 5
+LAW = 6
 CENTRES = (3.0, math.log(0.25), math.log(32.0), math.log(32.0))
 """Where the law's terms are 0: log(1 + t), log RMS(w), log fan-in and log fan-out."""
+GROWN = 1.5
+"""A tensor counts as no more than so many powers of e larger, or smaller, than it began."""
 SMALLEST = 1e-4
 """The law takes no tensor's root mean square for less, or one that is born 0 would stay there."""
 
@@ -44,13 +46,15 @@ PARTS = {
 
 class UpdateState(NamedTuple):
     """Meta-parameters `(tasks, theta)`, running averages of the gradient `(tasks, 3, weights)` and of its square
-    `(tasks, 2, weights)`, and the steps taken `(tasks, 1)`.
+    `(tasks, 2, weights)`, the steps taken `(tasks, 1)`, and the root mean square that each tensor began with
+    `(tasks, tensors)`.
     """
 
     theta: Tensor
     means: Tensor
     squares: Tensor
     num_steps: Tensor
+    begun: Tensor
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,10 @@ class UpdateNetwork:
         hidden = relu(W1 inputs + b1)
         turn, magnitude = W2 hidden + b2
         law = a0 + a1 (log(1 + t) - 3) + a2 log(RMS(w) / 0.25) + a3 log(fan_in / 32) + a4 log(fan_out / 32)
+              + a5 log(RMS(w) / RMS(w at the start))
 
-    RMS(w) is that of the weight's own tensor; a bias has neither that term nor the fan-in's. `W2`, `b2` and `a` start
-    at 0.
+    RMS(w) is that of the weight's own tensor, and has grown or shrunk by no more than e^1.5; a bias has neither its
+    terms nor the fan-in's. `W2`, `b2` and `a` start at 0.
 
     Args:
         hidden: units of the hidden layer.
@@ -94,7 +99,7 @@ class UpdateNetwork:
         return turn, magnitude.clamp(-MAGNITUDE, MAGNITUDE)
 
     def law(self, theta: Tensor) -> Tensor:
-        """The law's five numbers `(tasks, 5)`."""
+        """The law's six numbers `(tasks, 6)`."""
         return self._split(theta)[-1]
 
     def trained(self, without: Sequence[str]) -> Tensor:
@@ -142,9 +147,10 @@ class LearnedUpdate(LearnedDirection):
     seen from the side of Adam's step, so that the opposite gradients at the opposite weight give the opposite step.
     `UpdateNetwork` says what network and law are. While untrained they are 0, and it is `Adam(0.9, 0.99)` bit for
     bit. What the network sees changes neither with the loss's scale, nor with that of a matrix or of the points, nor
-    where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0, 0)`, steps
-    in proportion to a matrix's own root mean square; at `(., ., 0, ., .)` it is bound to the scale of weights as Adam
-    is. What is bounded enters the network; what may lie far outside meta-training enters the law, as a power.
+    where a layer's units are doubled. Then whole trajectories stay the same where the law is `(., ., 1, 0, 0, .)`,
+    steps in proportion to a matrix's own root mean square; at `(., ., 0, ., ., .)` it is bound to the scale of
+    weights as Adam is. What is bounded enters the network; what may lie far outside meta-training enters the law, as
+    a power.
 
     Args:
         theta: meta-parameters `(theta,)`.
@@ -176,13 +182,14 @@ class LearnedUpdate(LearnedDirection):
             params.new_zeros(tasks, len(MEANS), weights),
             params.new_zeros(tasks, len(SQUARES), weights),
             params.new_zeros(tasks, 1),
+            self._rms(params),
         )
 
     def __call__(self, state: UpdateState, grad: Tensor, params: Tensor) -> tuple[Tensor, UpdateState]:
         network = self.network(self.hidden)
         inputs, sign, size, state = self.told(state, grad, params)
         turn, magnitude = network(state.theta, inputs)
-        law = self._spread(self._law(network.law(state.theta), state.num_steps, size))
+        law = self._spread(self._law(network.law(state.theta), state.num_steps, size, state.begun))
         return sign * (inputs[:, 1] + turn) * torch.exp(magnitude + law), state
 
     def told(
@@ -205,22 +212,20 @@ class LearnedUpdate(LearnedDirection):
         sign = 1.0 - 2.0 * (steps[1] < 0)
         signed = [each * sign for each in (*steps, own.clamp(-LARGEST, LARGEST))]
         inputs = torch.stack([*signed[:3], *contrasts, signed[3], *agreements], 1)
-        return (
-            inputs,
-            sign,
-            size,
-            UpdateState(state.theta, torch.stack(means, 1), torch.stack(squares, 1), count),
-        )
+        state = state._replace(means=torch.stack(means, 1), squares=torch.stack(squares, 1), num_steps=count)
+        return inputs, sign, size, state
 
-    def _law(self, law: Tensor, count: Tensor, size: Tensor) -> Tensor:
+    def _law(self, law: Tensor, count: Tensor, size: Tensor, begun: Tensor) -> Tensor:
         """The law's log factor for each tensor, `(tasks, tensors)`, at the root mean squares `size` of the weights."""
         fans = size.new_tensor([fan for _, fan in self.tensors])
         counts = size.new_tensor([count for count, _ in self.tensors])
         fan_in = fans.clamp_min(1)
-        told = (count.log(), size.clamp_min(SMALLEST).log(), fan_in.log(), (counts / fan_in).log())
+        log_size = size.clamp_min(SMALLEST).log()
+        grown = (log_size - begun.clamp_min(SMALLEST).log()).clamp(-GROWN, GROWN)
+        told = (count.log(), log_size, fan_in.log(), (counts / fan_in).log())
         time, of_size, of_in, of_out = (each - centre for each, centre in zip(told, CENTRES, strict=True))
-        of_matrix = law[:, 2:3] * of_size + law[:, 3:4] * of_in
-        return law[:, :1] + law[:, 1:2] * time + law[:, 4:] * of_out + (fans > 0) * of_matrix
+        of_matrix = law[:, 2:3] * of_size + law[:, 3:4] * of_in + law[:, 5:] * grown
+        return law[:, :1] + law[:, 1:2] * time + law[:, 4:5] * of_out + (fans > 0) * of_matrix
 
     def _rms(self, weights: Tensor) -> Tensor:
         """Root mean square of each tensor, `(tasks, tensors)`."""

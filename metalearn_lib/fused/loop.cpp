@@ -29,11 +29,11 @@ struct Network {
 };
 enum Direction : int { GRADIENT, MOMENTUM, ADAM, LAYER_RATES, LEARNED_UPDATE, ADAM_LAYER_RATES };
 // of a learned update: averages, inputs of each weight and of each tensor, terms of its law
-constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 5;
+constexpr int MEANS = 3, SQUARES = 2, SEEN = 6, SHARED = 2, LAW = 6, CENTRES = 4;
 struct Update {
     int hidden, num_theta, num_tensors;
     const int *sizes, *fans;  // weights and fan-in of each tensor
-    float mean_decay[MEANS], square_decay[SQUARES], eps, largest, magnitude, smallest, centre[LAW - 1];
+    float mean_decay[MEANS], square_decay[SQUARES], eps, largest, magnitude, smallest, grown, centre[CENTRES];
 };
 struct Rule {
     Network of_rate, of_layer;                  // a constant rate has no network: all is 0
@@ -193,9 +193,13 @@ static void move_each(
         const float fan_out = static_cast<float>(update.fans[t] ? size / update.fans[t] : size);
         float power = law[0] + law[1] * (std::log(taken) - update.centre[0]);
         power += law[4] * (std::log(fan_out) - update.centre[3]);
-        if (update.fans[t])
-            power += law[2] * (std::log(std::max(own, update.smallest)) - update.centre[1]) +
-                     law[3] * (std::log(static_cast<float>(update.fans[t])) - update.centre[2]);
+        if (update.fans[t]) {
+            const float log_own = std::log(std::max(own, update.smallest));
+            const float log_begun = std::log(std::max(state.own[4][run * update.num_tensors + t], update.smallest));
+            power += law[2] * (log_own - update.centre[1]) +
+                     law[3] * (std::log(static_cast<float>(update.fans[t])) - update.centre[2]) +
+                     law[5] * clamp(log_own - log_begun, update.grown);
+        }
         const float rate = lr * std::exp(power), per_own = 1.0f / std::max(own, update.eps);
         std::copy_n(bias, hidden, biases.begin());
         for (int k = 0; k < SHARED; ++k) {
@@ -327,7 +331,10 @@ static const char* refusal_of(const Rule& rule, const Floats* state, int num_par
             break;
         case LEARNED_UPDATE:
             if (const char* refusal = refusal_of(rule.update, num_params)) return refusal;
-            counts.insert(counts.end(), {rule.update.num_theta, MEANS * num_params, SQUARES * num_params, 1});
+            counts.insert(
+                counts.end(),
+                {rule.update.num_theta, MEANS * num_params, SQUARES * num_params, 1, rule.update.num_tensors}
+            );
             break;
         default:
             return "there is no such direction";

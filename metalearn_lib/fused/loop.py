@@ -19,6 +19,7 @@ from metalearn_lib.directions.layer_rates import LayerRates
 from metalearn_lib.directions.learned_update import (
     CENTRES,
     EPS,
+    GROWN,
     LARGEST,
     MAGNITUDE,
     MEANS,
@@ -159,7 +160,7 @@ class _Update(ctypes.Structure):
         *((name, ctypes.c_int) for name in ("hidden", "num_theta", "num_tensors")),
         *((name, ctypes.POINTER(ctypes.c_int)) for name in ("sizes", "fans")),
         *(("mean_decay", ctypes.c_float * len(MEANS)), ("square_decay", ctypes.c_float * len(SQUARES))),
-        *((name, ctypes.c_float) for name in ("eps", "largest", "magnitude", "smallest")),
+        *((name, ctypes.c_float) for name in ("eps", "largest", "magnitude", "smallest", "grown")),
         ("centre", ctypes.c_float * len(CENTRES)),
     )
 
@@ -201,7 +202,7 @@ def _rule(rate: Rate, monitor: Monitor, direction: Direction) -> _Rule:
                 *(direction.hidden, direction.network(direction.hidden).num_theta, len(sizes)),
                 *(integers(sizes), integers(fans)),
                 *((ctypes.c_float * len(each))(*each) for each in (MEANS, SQUARES)),
-                *(EPS, LARGEST, MAGNITUDE, SMALLEST, (ctypes.c_float * len(CENTRES))(*CENTRES)),
+                *(EPS, LARGEST, MAGNITUDE, SMALLEST, GROWN, (ctypes.c_float * len(CENTRES))(*CENTRES)),
             )
         case Momentum():
             rule.decay = direction.beta
