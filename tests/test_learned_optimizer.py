@@ -60,7 +60,7 @@ def test_it_learns(model):
     losses = []
     for _ in range(40):
         loss = nn.functional.cross_entropy(model(x), y)
-        losses.append(float(loss))
+        losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -172,7 +172,7 @@ def test_convolutions_and_a_layer_born_nought_train(model):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert float(loss) < 0.5
+    assert loss.item() < 0.5
 
 
 def test_a_sparse_gradient_and_a_rule_of_another_kind_are_refused_with_the_remedy():

@@ -1,13 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made import rows
 from report_project import REPOSITORY
 
-from metalearn_lib.evaluate import CellResult, Outcome, set_target
+from metalearn_lib.evaluate import CellResult, Outcome, by_cell, set_target
 from metalearn_lib.evaluate.contest import count_missing
 from metalearn_lib.evaluate.contestants import LEARNED, contestant, mixture_cell, rivals
 from metalearn_lib.evaluate.methods import Learn, Method, Tune
 from metalearn_lib.evaluate.registration import (
+    SECOND,
     TrapSprung,
     check_traps,
     contestants,
@@ -39,7 +41,7 @@ def test_every_registered_name_is_a_contestant_and_every_training_a_config():
     for name in (*rivals(), "adam@mixture", "adam@B", *LEARNED):
         label, recipe = contestant(name)
         assert label
-        assert isinstance(recipe, (Tune, Method)) or all(isinstance(each, Learn) for each in recipe)
+        assert isinstance(recipe, (Tune, Method)) or all(isinstance(each, (Learn, Method)) for each in recipe)
     assert set(REGISTRATION.methods) <= {f"{n}{p}" for n in rivals() for p in ("", "@mixture", "@B")} | set(
         LEARNED
     )
@@ -241,3 +243,75 @@ def test_a_threshold_needs_instances_that_can_be_learnt():
         set_target(
             make_cell({"name": "x", "shift": "label_noise", "severity": 0.79, "horizon": 1}), Seeds("tune", 8)
         )
+
+
+# the second registration
+
+SECOND_ONE = read_registration(SECOND)
+RUNS = {"sgd": [80, 80], "sgd@B": [60, 60], "adam@B": [20, 20], "meta": [[40, 40]], "meta-update": [[10, 10]]}
+
+
+@pytest.mark.parametrize("name", SECOND_ONE.cells)
+def test_every_cell_of_the_second_can_be_drawn(name):
+    cell = SECOND_ONE.cells[name]
+    instances = cell.draw(Seeds("demo", 1), 2)
+    loss, grad = cell.learner.loss_and_grad(instances.params, instances.batch(0))
+    assert loss.isfinite().all()
+    assert grad.isfinite().all()
+
+
+def test_the_second_is_held_whole_tuned_as_a_draw_and_on_instances_of_its_own():
+    assert (SECOND_ONE.table, SECOND_ONE.drawn, SECOND_ONE.held()) == ("second", True, SECOND_ONE)
+    assert set(SECOND_ONE.all_meet) <= set(SECOND_ONE.cells)
+    for each in SECOND_ONE.hypotheses:
+        assert SECOND_ONE.in_groups(*each.groups)
+        assert {each.method, *each.baselines} <= set(SECOND_ONE.methods)
+    assert not set(REGISTRATION.score_seeds) & set(SECOND_ONE.score_seeds)
+    for config in SECOND_ONE.training.values():
+        MetaTrainConfig(**config)
+
+
+def test_everyone_of_the_second_is_there_and_its_update_was_trained_under_it():
+    meet, labels = contestants(SECOND_ONE)
+    assert set(labels) == {*SECOND_ONE.methods, "placebo", "left-out"}
+    everyone, few = meet(SECOND_ONE.cells["MNIST"]), meet(SECOND_ONE.cells["rings"])
+    assert set(everyone) == {label for name, label in labels.items() if name != "left-out"}
+    named = {labels[name] for each in SECOND_ONE.hypotheses for name in (each.method, *each.baselines)}
+    assert named <= set(few) < set(everyone)
+
+
+def test_two_shifts_at_once_come_in_their_order():
+    family = SECOND_ONE.cells["anisotropy 8, translate 2.5"].family
+    assert (family.name, family.severity) == ("translate", 2.5)
+    assert (family.family.name, family.family.severity) == ("anisotropy", 8.0)
+
+
+def test_a_margin_of_its_own_decides_what_is_better():
+    (half,) = [each for each in SECOND_ONE.hypotheses if each.name == "U1"]
+    assert half.margin == 2.0
+    results = by_cell(rows({"task A": RUNS}))
+    labels = {name: name for name in RUNS}
+
+    def verdict(margin):
+        part = SECOND_ONE.part(["task A"], 2, 2, 1)._replace(
+            hypotheses=[half._replace(groups=["home"], margin=margin)]
+        )
+        return judge(part, results, labels)["verdict"].iloc[0]
+
+    assert verdict(3.0) == "refuted"  # it is 2.00, without any spread
+    assert verdict(1.5) == "supported"
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_in_the_second_the_oracle_must_be_seen_to_win(won):
+    names = ("task A", "scale 9", "rotate 30, label noise 0.1")
+    steps = {name: RUNS | {"placebo": RUNS["sgd"]} for name in names}
+    steps["scale 9"]["sgd@B"] = [60, 60] if won else [80, 80]
+    table = rows(steps)
+    labels = {name: name for name in dict.fromkeys(table.method)}
+    part = SECOND_ONE.part(list(steps), 2, 2, 2)._replace(whole=True)
+    if won:
+        check_traps(part, table, labels)
+    else:
+        with pytest.raises(TrapSprung, match=r"sgd@B on scale 9 is 1\.00"):
+            check_traps(part, table, labels)

@@ -29,7 +29,7 @@ CENTRES = (3.0, math.log(0.25), math.log(32.0), math.log(32.0))
 """Where the law's terms are 0: log(1 + t), log RMS(w), log fan-in and log fan-out."""
 GROWN = 1.5
 """A tensor counts as no more than so many powers of e larger, or smaller, than it began."""
-SMALLEST = 1e-4
+SMALLEST = 0.01
 """The law takes no tensor's root mean square for less, or one that is born 0 would stay there."""
 
 

@@ -18,7 +18,7 @@ from metalearn_lib.inner_loop import InnerLoop, Instances
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.types import Seeds
 
-LINKS = ("Adam at the same rate", "its mean", "its formula", "the network")
+LINKS = ("Adam at the same rate", "its mean", "its formula", "learned update")
 """What `chain` puts side by side, from nothing of the network to all of it."""
 MOST_RECORDED = 16
 """Instances on which a rule is recorded, of those that tune: some hundred thousand weights at each step."""

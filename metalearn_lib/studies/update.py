@@ -1,8 +1,8 @@
-"""Can an update per weight be learned? What it does, what its parts are worth, and what is left of it as a formula."""
+"""Can an update per weight be learned? What it does, and what is left of it as a formula."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pandas as pd
@@ -15,27 +15,18 @@ from metalearn_lib.evaluate import distilled
 from metalearn_lib.evaluate.cells import home_cell
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
+from metalearn_lib.evaluate.distilled import LINKS
 from metalearn_lib.evaluate.methods import Method, Recipe
 from metalearn_lib.evaluate.overhead import step_cost
-from metalearn_lib.evaluate.registration import SECOND, Registration, read_registration
+from metalearn_lib.evaluate.registration import ALL_MEET, Registration, read_registration
 from metalearn_lib.statistics import describe
 from metalearn_lib.studies.base import Study
 from metalearn_lib.studies.shared import Speedups, over, speedups
 from metalearn_lib.types import Seeds
 
-CELLS = ("task A", "translate 5", "scale 9", "anisotropy 32", "unequal mixture", "MNIST")
-WHOLE, THIRD, MINIBATCH = "the update", "the update, a third of the budget", "minibatch loss as reward"
-TRAINED_WITHOUT = {
-    "no network": "update_no_network",
-    "no law": "update_no_law",
-    "no agreements": "update_no_agreements",
-    "no contrasts": "update_no_contrasts",
-    "no size of the weight": "update_no_weights",
-    "one momentum": "update_no_other_steps",
-    MINIBATCH: "update_minibatch",
-    "task A and geometric shifts alone": "update_four_families",
-}
-"""Updates that were trained without a part, or otherwise, at a third of the budget, and their shipped files."""
+RULERS = ("adam", "meta-adam", "adam@B", "adam_averages@B")
+"""Registered names of what the update is held against."""
+UPDATE = LINKS[-1]
 TOLD = (
     "m₀.₅/√v",
     "m₀.₉/√v",
@@ -56,44 +47,32 @@ def rules(name: str = "meta-update", num_meta_seeds: int = 5) -> list[Method]:
     return [each for each in recipes[:num_meta_seeds] if isinstance(each, Method)]
 
 
-def fresh(part: Registration) -> Registration:
-    """The part on instances of its own, so that nothing here is tried on those of the contest."""
-    return part._replace(score_seeds=Seeds("score", len(part.score_seeds), part.score_seeds.start + 500_000))
+def study(part: Registration) -> Study:
+    """The update taken apart (see `evaluate.distilled.chain`), and its rulers, on instances of the page's own."""
+    methods = {label: part.as_tuned(recipe) for label, recipe in map(contestant, RULERS)}
+    methods |= distilled.chain(home_cell(), rules(num_meta_seeds=part.meta_seeds))
+    seeds = Seeds("score", len(part.score_seeds), 700_000)
+    return Study("update", tuple(part.cells.values()), methods, seeds, part.tune_seeds)
 
 
-def chain(part: Registration) -> Study:
-    """The update taken apart; see `evaluate.distilled.chain`."""
-    methods = distilled.chain(home_cell(), rules(num_meta_seeds=part.meta_seeds))
-    return Study("taken_apart", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
+def against(results: Mapping[str, CellResult]) -> Speedups:
+    """Cell by cell, the update and its rulers over Adam re-tuned on the cell."""
+    adam, on_adam, oracle, averages = (contestant(name)[0] for name in RULERS)
+    return speedups(results, dict.fromkeys((adam, on_adam, averages, UPDATE), oracle))
 
 
-def ablations(part: Registration) -> Study:
-    """Updates that were trained without a part, beside the whole and Adam re-tuned on the cell."""
-    label, ruler = contestant("adam@B")
-    methods: dict[str, Recipe | Sequence[Recipe]] = {label: part.as_tuned(ruler)}
-    methods[WHOLE] = rules(num_meta_seeds=part.meta_seeds)
-    for told, name in {THIRD: "update_third", **TRAINED_WITHOUT}.items():
-        methods[told] = rules(f"meta-update:{name}", part.meta_seeds)
-    return Study("update_ablations", tuple(part.cells.values()), methods, part.score_seeds, part.tune_seeds)
-
-
-def worth(results: Mapping[str, CellResult]) -> pd.DataFrame:
-    """The update over Adam re-tuned on the cell, and each that lacks a part over the like that has all, by cell."""
-    adam = contestant("adam@B")[0]
-    rows = {f"{WHOLE}, over {adam}": (WHOLE, adam), f"{THIRD}, over {adam}": (THIRD, adam)}
-    rows |= {f"{told}, over that": (told, THIRD) for told in TRAINED_WITHOUT}
-    return pd.DataFrame(
-        {
-            line: {"over these cells": str(over(list(results.values()), *pair))}
-            | {name: str(each.speedup(*pair)) for name, each in results.items()}
-            for line, pair in rows.items()
-        }
-    ).T
+def failures(results: Mapping[str, CellResult]) -> pd.DataFrame:
+    """The share of runs that never cross, in per cent."""
+    names = [contestant("adam")[0], contestant("adam@B")[0], UPDATE]
+    rows = {
+        cell: {name: f"{100 * each.failing(name):.1f}" for name in names} for cell, each in results.items()
+    }
+    return pd.DataFrame(rows).T
 
 
 def links(results: Mapping[str, CellResult]) -> Speedups:
     """What each link of the chain gains over the one before."""
-    pairs = zip(distilled.LINKS[1:], distilled.LINKS, strict=False)
+    pairs = zip(LINKS[1:], LINKS, strict=False)
     return speedups(results, dict(pairs))
 
 
@@ -130,7 +109,7 @@ def law() -> pd.DataFrame:
     """The exponents of the law, of all meta-seeds."""
     directions = [each.direction for each in rules()]
     numbers = [each.theta[-LAW:].tolist() for each in directions if isinstance(each, LearnedUpdate)]
-    columns = ["log factor on the rate", "time", "RMS of the weights", "fan-in", "fan-out"]
+    columns = ["log factor on the rate", "time", "RMS of the weights", "fan-in", "fan-out", "growth"]
     table = pd.DataFrame(numbers, columns=columns).rename_axis("meta-seed")
     return table.map("{:.2f}".format)
 
@@ -149,25 +128,26 @@ def step_costs() -> pd.DataFrame:
     )
 
 
-def in_brief(ablations: Mapping[str, CellResult], taken_apart: Mapping[str, CellResult]) -> dict[str, str]:
-    """The page's sentences: the update over the ruler, what the network is worth, and what the reward is worth."""
-    adam, cells = contestant("adam@B")[0], list(ablations.values())
-    first, *_, last = distilled.LINKS
-    links = list(taken_apart.values())
+def in_brief(results: Mapping[str, CellResult]) -> dict[str, str]:
+    """The page's sentences: the update over both rulers, over Adam at its own rate, and where it is worst."""
+    _, _, oracle, averages = (contestant(name)[0] for name in RULERS)
+    cells = list(results.values())
+    worst = min(cells, key=lambda cell: cell.speedup(UPDATE, oracle).value)
     return {
         "update_sentence": describe(
-            "Over the cells of this page the update", "Adam re-tuned on each", over(cells, WHOLE, adam)
+            "Over the cells of this page the learned update",
+            "Adam re-tuned on each",
+            over(cells, UPDATE, oracle),
+        ),
+        "averages_sentence": describe(
+            "It", "Adam with both averages re-tuned as well", over(cells, UPDATE, averages)
         ),
         "network_sentence": describe(
             "Its network and law together",
-            "Adam at the very rate that it was trained at",
-            over(links, last, first),
+            "Adam at the rate that they were trained at",
+            over(cells, UPDATE, LINKS[0]),
         ),
-        "reward_sentence": describe(
-            "Rewarded by the minibatches' own losses, it",
-            "rewarded by held-out loss",
-            over(cells, MINIBATCH, THIRD),
-        ),
+        "worst_sentence": f"It does worst on {worst.name}, {worst.speedup(UPDATE, oracle)} times as fast.",
     }
 
 
@@ -195,6 +175,4 @@ def surface(method: Method, agreement: float, points: int = 61) -> tuple[Tensor,
 
 def kept() -> list[Study]:
     """The studies of the kept tables."""
-    whole = read_registration(SECOND)
-    part = fresh(whole._replace(cells={name: whole.cells[name] for name in CELLS}))
-    return [chain(part), ablations(part)]
+    return [study(read_registration().amend().part(ALL_MEET, 128, 512, 5))]
