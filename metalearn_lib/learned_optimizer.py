@@ -85,9 +85,10 @@ class LearnedOptimizer(Optimizer):
         state = UpdateState(rule.theta.to(flat).expand(1, -1), **kept)
         direction, state = rule(state, weights.grad.detach().float().reshape(1, -1), flat)
         kept.update({name: value for name, value in state._asdict().items() if name != "theta"})
+        lr = float(group["lr"])  # which may be a tensor
         if group["weight_decay"]:
-            weights.mul_(1 - group["lr"] * group["weight_decay"])
-        weights.add_(direction.view_as(weights).to(weights), alpha=-group["lr"] * self.base_lr)
+            weights.mul_(1 - lr * group["weight_decay"])
+        weights.add_(direction.view_as(weights).to(weights), alpha=-lr * self.base_lr)
 
     def _for(self, weights: Tensor) -> LearnedUpdate:
         fan_in = weights[0].numel() if weights.dim() > 1 else 0

@@ -108,6 +108,9 @@ def test_twice_the_factor_is_twice_the_first_step(model):
     once = train(model, LearnedOptimizer(model.parameters()), range(1)) - start
     twice = train(other, LearnedOptimizer(other.parameters(), lr=2.0), range(1)) - start
     torch.testing.assert_close(twice, 2 * once)
+    optimizer = LearnedOptimizer(other.parameters(), lr=torch.tensor(2.0))
+    nn.utils.vector_to_parameters(start, other.parameters())
+    torch.testing.assert_close(train(other, optimizer, range(1)) - start, twice)
 
 
 def test_a_schedule_on_top_multiplies_the_steps(model):

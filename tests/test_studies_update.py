@@ -4,6 +4,7 @@ import pytest
 import torch
 from hand_made import rows
 
+from metalearn_lib.cards import load_theta
 from metalearn_lib.directions.learned_update import INPUTS, LAW, LearnedUpdate, UpdateNetwork
 from metalearn_lib.evaluate import by_cell
 from metalearn_lib.evaluate.contestants import contestant
@@ -73,8 +74,15 @@ def test_a_formula_is_told_with_what_it_explains():
     assert (fitted.r_squared > 0).all()
 
 
+def test_the_card_says_what_a_step_costs():
+    _, card = load_theta("update")
+    step = card["step"]
+    assert step["multiply_adds"] == UpdateNetwork(card["config"]["hidden"]).multiply_adds == 64
+    assert set(step["times_adam"]) == {"1000", "100000", "1000000"}
+    assert card["registration"] == read_registration(SECOND).sha256
+
+
 def test_a_step_costs_more_than_adams():
     costs = step_cost(LearnedUpdate(UNTRAINED), (100, 2500), rounds=1)
     assert set(costs) == {100, 2500}
     assert all(each > 1 for each in costs.values())
-    assert UpdateNetwork(8).multiply_adds == 64
