@@ -139,6 +139,13 @@ def rule_of(
     return direction, LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))
 
 
+def trained_at(config: Mapping[str, Any]) -> float:
+    """The rate that a card's rule was trained at, or about which."""
+    base_lr = config.get("base_lr") or learned_on()[config.get("direction", "sgd")].base_lr
+    assert base_lr is not None
+    return float(base_lr)
+
+
 def learned_on() -> dict[str, Direction]:
     """The directions that rates are learned on, in meta-training's order."""
     return {name: kind() for name, kind in DIRECTIONS.items() if kind.base_lr is not None}

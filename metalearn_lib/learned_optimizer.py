@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from metalearn_lib.cards import load_theta, rule_of
-from metalearn_lib.directions.adam import Adam
+from metalearn_lib.cards import load_theta, rule_of, trained_at
 from metalearn_lib.directions.learned_update import LearnedUpdate, UpdateState
 
 
@@ -54,7 +53,7 @@ class LearnedOptimizer(Optimizer):
             if not 0 <= value < math.inf:
                 raise ValueError(f"{name}={value!r} must be 0 or more, and finite.")
         self.rule = direction
-        self.base_lr = float(config.get("base_lr") or Adam.base_lr)
+        self.base_lr = trained_at(config)
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()

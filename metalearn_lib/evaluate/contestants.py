@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metalearn_lib.cards import load_thetas, rule_of, shipped
+from metalearn_lib.cards import load_thetas, rule_of, shipped, trained_at
 from metalearn_lib.directions import DIRECTIONS
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
@@ -71,7 +71,7 @@ def _learned(config: Mapping[str, Any], theta: Tensor, tuned: Tune) -> Recipe:
     direction, rate = rule_of(config, theta)
     if not isinstance(rate, Constant):
         return Learn(direction, rate, tuned)
-    return Method(direction, Constant(config.get("base_lr") or DIRECTIONS[config["direction"]].base_lr))
+    return Method(direction, Constant(trained_at(config)))
 
 
 def contestant(name: str) -> tuple[str, Recipe | Sequence[Recipe]]:

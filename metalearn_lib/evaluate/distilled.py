@@ -123,7 +123,7 @@ def chain(home: Cell, methods: Sequence[Method]) -> dict[str, Recipe | Sequence[
     """
     rules = [(each.direction, each.rate) for each in methods]
     pairs = [
-        (rule, rate.lr)
+        (rule, float(rate.lr))
         for rule, rate in rules
         if isinstance(rule, LearnedUpdate) and isinstance(rate, Constant)
     ]

@@ -11,6 +11,7 @@ import torch
 
 from metalearn_lib.cores import one_thread
 from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.learned_update import LearnedUpdate
 from metalearn_lib.directions.packaged import Packaged
 from metalearn_lib.evaluate.cells import Cell
@@ -73,9 +74,11 @@ def step_cost(
     for count in counts:
         fan = round(count**0.5)
         params = torch.randn(1, fan * fan, generator=torch.Generator().manual_seed(0))
+        kinds: list[Direction] = [Adam(), replace(rule, tensors=((fan * fan, fan),))]
         least = []
-        for direction in (Adam(), replace(rule, tensors=((fan * fan, fan),))):
-            state, spent = direction.init(params), []
+        for direction in kinds:
+            state: Any = direction.init(params)
+            spent = []
             for _ in range(rounds):
                 start = time.process_time()
                 for _ in range(max(1, 100_000 // count)):

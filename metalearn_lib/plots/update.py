@@ -25,7 +25,7 @@ def steps(line: NDArray, surfaces: Mapping[str, NDArray], longest: float = 3.0) 
     size = (WIDTH, 3.4)
     fig, axes = plt.subplots(1, len(surfaces), figsize=size, sharey=True, layout="constrained", squeeze=False)
     for ax, (name, values) in zip(axes[0], surfaces.items(), strict=True):
-        image = ax.pcolormesh(
+        ax.pcolormesh(
             line, line, values, cmap="RdBu_r", vmin=-longest, vmax=longest, rasterized=True, shading="nearest"
         )
         marks = ax.contour(
@@ -35,5 +35,5 @@ def steps(line: NDArray, surfaces: Mapping[str, NDArray], longest: float = 3.0) 
         ax.set(xlabel=f"fast momentum, {name}", aspect="equal")
         ax.grid(visible=False)
     axes[0][0].set(ylabel="Adam's momentum")
-    fig.colorbar(image, ax=axes, label="step, Adam's longest = 1", shrink=0.8)
+    fig.colorbar(axes[0][0].collections[0], ax=axes, label="step, Adam's longest = 1", shrink=0.8)
     return axes[0]

@@ -16,6 +16,7 @@ from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune, as_draw
 from metalearn_lib.statistics import describe, headroom_interval, verdict
+from metalearn_lib.rates.constant import Constant
 from metalearn_lib.studies.base import Study
 from metalearn_lib.types import Seeds
 
@@ -38,7 +39,9 @@ def tuned(name: str) -> Tune:
 def rule(file: str, name: str) -> Learn:
     """The deployed rule of a shipped file, on the direction and the tuned rate of a rival."""
     theta, card = load_theta(file)
-    return Learn(*rule_of(card["config"] | {"direction": name}, theta), tuned(name))
+    direction, rate = rule_of(card["config"] | {"direction": name}, theta)
+    assert not isinstance(rate, Constant)
+    return Learn(direction, rate, tuned(name))
 
 
 def task_shift(

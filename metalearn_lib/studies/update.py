@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.cards import load_theta, rule_of, trained_at
 from metalearn_lib.directions.learned_update import INPUTS, LAW, LearnedUpdate
 from metalearn_lib.evaluate import distilled
 from metalearn_lib.evaluate.cells import home_cell
@@ -78,11 +78,11 @@ def links(results: Mapping[str, CellResult]) -> Speedups:
 
 def formula(part: Registration) -> tuple[distilled.Fitted, pd.DataFrame]:
     """The formula that fits the deployed update best, recorded on task A, and a table of it."""
-    rule = deployed()
-    cell, seeds = home_cell(), Seeds("tune", min(len(part.tune_seeds), distilled.MOST_RECORDED))
-    found = distilled.fit(
-        *distilled.watch(cell, rule.direction, rule.rate.lr, cell.draw(seeds, 24)), "formula"
-    )  # type: ignore[arg-type,union-attr]
+    (theta, card), cell = load_theta("update"), home_cell()
+    rule, _ = rule_of(card["config"], theta)
+    assert isinstance(rule, LearnedUpdate)
+    instances = cell.draw(Seeds("tune", min(len(part.tune_seeds), distilled.MOST_RECORDED)), 24)
+    found = distilled.fit(*distilled.watch(cell, rule, trained_at(card["config"]), instances), "formula")
     lines = {
         told: [*each, offset, r_squared]
         for told, each, offset, r_squared in zip(
@@ -94,9 +94,8 @@ def formula(part: Registration) -> tuple[distilled.Fitted, pd.DataFrame]:
         )
     }
     columns = [*TOLD, *(f"|{told}|" for told in TOLD[:6]), "offset", "R²"]
-    return found, pd.DataFrame(
-        {told: line[: INPUTS + 6] + line[-2:] for told, line in lines.items()}, columns
-    ).T
+    shown = {told: line[: INPUTS + 6] + line[-2:] for told, line in lines.items()}
+    return found, pd.DataFrame(shown, pd.Index(columns)).T
 
 
 def deployed() -> Method:
@@ -110,7 +109,7 @@ def law() -> pd.DataFrame:
     directions = [each.direction for each in rules()]
     numbers = [each.theta[-LAW:].tolist() for each in directions if isinstance(each, LearnedUpdate)]
     columns = ["log factor on the rate", "time", "RMS of the weights", "fan-in", "fan-out", "growth"]
-    table = pd.DataFrame(numbers, columns=columns).rename_axis("meta-seed")
+    table = pd.DataFrame(numbers, columns=pd.Index(columns)).rename_axis("meta-seed")
     return table.map("{:.2f}".format)
 
 

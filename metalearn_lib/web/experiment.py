@@ -21,7 +21,7 @@ import torch.utils._pytree as pytree
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.cards import load_theta, rule_of, trained_at
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.gradient import Gradient
@@ -96,7 +96,14 @@ def default_rules() -> dict[str, Rule]:
 
     def update() -> Rule:
         theta, card = load_theta("update")
-        return Rule("learned update", COLOURS["learned update"], Adam(), Adam.base_lr, theta, card["config"])
+        return Rule(
+            "learned update",
+            COLOURS["learned update"],
+            Adam(),
+            trained_at(card["config"]),
+            theta,
+            card["config"],
+        )
 
     return {
         "meta": learned("meta-optimizer", "sgd", "meta-optimizer"),
