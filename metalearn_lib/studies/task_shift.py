@@ -15,8 +15,8 @@ from metalearn_lib.evaluate.cells import Cell, home_cell, shifted_cell, standard
 from metalearn_lib.evaluate.contest import CellResult
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.methods import Learn, Recipe, Tune, as_draw
-from metalearn_lib.statistics import describe, headroom_interval, verdict
 from metalearn_lib.rates.constant import Constant
+from metalearn_lib.statistics import describe, headroom_interval, verdict
 from metalearn_lib.studies.base import Study
 from metalearn_lib.types import Seeds
 
