@@ -22,7 +22,7 @@ def randn(*shape, seed=0):
 FORMULA = Fitted(
     0.1 * randn(2, INPUTS), 0.05 * randn(2, INPUTS, seed=1), torch.tensor([0.02, -0.1]), torch.ones(2)
 )
-LAW = torch.tensor([0.1, -0.1, 0.2, -0.1, 0.05])
+LAW = torch.tensor([0.1, -0.1, 0.2, -0.1, 0.05, -0.5])
 
 
 @pytest.fixture
