@@ -23,12 +23,14 @@ from metalearn_lib.studies.tables import kept_tables
 from metalearn_lib.types import Seeds
 
 REGISTRATION = read_registration()
+SECOND_ONE = read_registration(SECOND)
 CONFIRMATORY = [name for name, group in REGISTRATION.groups.items() if group != "map"]
+TO_DRAW = {f"first: {name}": REGISTRATION.cells[name] for name in CONFIRMATORY}
+TO_DRAW |= {f"second: {name}": cell for name, cell in SECOND_ONE.cells.items()}
 
 
-@pytest.mark.parametrize("name", CONFIRMATORY)
-def test_every_registered_cell_can_be_drawn(name):
-    cell = REGISTRATION.cells[name]
+@pytest.mark.parametrize("cell", TO_DRAW.values(), ids=TO_DRAW)
+def test_every_registered_cell_can_be_drawn(cell):
     instances = cell.draw(Seeds("demo", 1), 2)
     loss, grad = cell.learner.loss_and_grad(instances.params, instances.batch(0))
     assert loss.isfinite().all()
@@ -247,17 +249,7 @@ def test_a_threshold_needs_instances_that_can_be_learnt():
 
 # the second registration
 
-SECOND_ONE = read_registration(SECOND)
 RUNS = {"sgd": [80, 80], "sgd@B": [60, 60], "adam@B": [20, 20], "meta": [[40, 40]], "meta-update": [[10, 10]]}
-
-
-@pytest.mark.parametrize("name", SECOND_ONE.cells)
-def test_every_cell_of_the_second_can_be_drawn(name):
-    cell = SECOND_ONE.cells[name]
-    instances = cell.draw(Seeds("demo", 1), 2)
-    loss, grad = cell.learner.loss_and_grad(instances.params, instances.batch(0))
-    assert loss.isfinite().all()
-    assert grad.isfinite().all()
 
 
 def test_the_second_is_held_whole_tuned_as_a_draw_and_on_instances_of_its_own():

@@ -142,8 +142,8 @@ def in_brief(results: Mapping[str, CellResult]) -> dict[str, str]:
             "It", "Adam with both averages re-tuned as well", over(cells, UPDATE, averages)
         ),
         "network_sentence": describe(
-            "Its network and law together",
-            "Adam at the rate that they were trained at",
+            "The same",
+            "Adam at the rate that it was trained at",
             over(cells, UPDATE, LINKS[0]),
         ),
         "worst_sentence": f"It does worst on {worst.name}, {worst.speedup(UPDATE, oracle)} times as fast.",
