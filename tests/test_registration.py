@@ -19,6 +19,7 @@ from metalearn_lib.evaluate.registration import (
 from metalearn_lib.evaluate.store import Store
 from metalearn_lib.evaluate.verdicts import judge
 from metalearn_lib.meta_train import MetaTrainConfig
+from metalearn_lib.studies.contest import contest as contest_study
 from metalearn_lib.studies.tables import kept_tables
 from metalearn_lib.types import Seeds
 
@@ -307,3 +308,11 @@ def test_in_the_second_the_oracle_must_be_seen_to_win(won):
     else:
         with pytest.raises(TrapSprung, match=r"sgd@B on scale 9 is 1\.00"):
             check_traps(part, table, labels)
+
+
+def test_the_cell_that_is_set_aside_springs_the_trap():
+    assert set(SECOND_ONE.cells) - set(SECOND_ONE.judged.cells) == {"wine, natural split"}
+    wine = SECOND_ONE._replace(cells={"wine, natural split": SECOND_ONE.cells["wine, natural split"]})
+    table, labels = contest_study(wine).table(1), contestants(SECOND_ONE)[1]
+    with pytest.raises(TrapSprung, match="'wine, natural split': no method crosses on nine in ten"):
+        check_traps(SECOND_ONE, table, labels)

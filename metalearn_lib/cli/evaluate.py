@@ -144,7 +144,7 @@ def _hold(arguments: argparse.Namespace) -> int:
     from metalearn_lib.studies.tables import find_tables
 
     registered = read_registration().held()
-    judged = {each.table: each for each in (registered, registered.amend(), read_registration(SECOND))}
+    judged = {each.table: each for each in (registered, registered.amend(), read_registration(SECOND).judged)}
     try:
         found = find_tables(arguments.registered or list(judged))
     except ValueError as error:

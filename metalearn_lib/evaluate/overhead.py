@@ -11,12 +11,14 @@ import torch
 
 from metalearn_lib.cores import one_thread
 from metalearn_lib.directions.adam import Adam
+from metalearn_lib.directions.adam_averages import AdamAverages
 from metalearn_lib.directions.base import Direction
 from metalearn_lib.directions.learned_update import LearnedUpdate
 from metalearn_lib.directions.packaged import Packaged
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.jobs import Methods
 from metalearn_lib.evaluate.methods import Recipe
+from metalearn_lib.fused.loop import FusedLoop
 from metalearn_lib.inner_loop import InnerLoop, Instances
 from metalearn_lib.types import Seeds
 
@@ -43,7 +45,12 @@ def relative_cost(loops: Mapping[str, InnerLoop], instances: Instances, rounds: 
 
 
 def overheads(
-    methods: Methods, numbers: Mapping[str, Mapping[str, Any]], cell: Cell, seeds: Seeds, num_steps: int
+    methods: Methods,
+    numbers: Mapping[str, Mapping[str, Any]],
+    cell: Cell,
+    seeds: Seeds,
+    num_steps: int,
+    compiled: bool = False,
 ) -> dict[str, float]:
     """`relative_cost` of each method in a cell, of several meta-seeds the first's.
 
@@ -52,14 +59,20 @@ def overheads(
     Args:
         methods: by name; the first is what the others are held against.
         numbers: by name, what was prepared.
+        compiled: whether to time the loop in C++, and leave out the methods that it does not hold.
     """
-    loops = {}
+    loops: dict[str, InnerLoop] = {}
     for name, recipes in methods.items():
         recipe = recipes if isinstance(recipes, Recipe) else recipes[0]
         method = recipe.method(numbers[name], cell, seeds)
-        if not isinstance(method.direction, Packaged):
-            loops[name] = method.loop(cell)
-    return relative_cost(loops, cell.draw(seeds, num_steps))
+        loop = method.loop(cell)
+        if compiled:
+            points = loop.direction.adam if isinstance(loop.direction, AdamAverages) else loop.direction
+            fast = FusedLoop(loop.learner, loop.rate, points)
+            loops |= {name: fast} if fast.holds else {}
+        elif not isinstance(method.direction, Packaged):
+            loops[name] = loop
+    return relative_cost(loops, cell.draw(seeds, num_steps)) if loops else {}
 
 
 @one_thread()

@@ -76,6 +76,16 @@ class Contest:
             name for name in self.results if name in self.registration.all_meet or not self.registration.whole
         ]
 
+    @property
+    def judged(self) -> Contest:
+        """Without the cells that a trap has set aside; a part, of which nothing is judged, stays as it is."""
+        if not self.registration.whole:
+            return self
+        registration = self.registration.judged
+        return replace(
+            self, registration=registration, table=self.table[self.table.cell.isin(registration.cells)]
+        )
+
     def with_others(self, workers: int | None = None) -> Contest:
         """And the cells that no hypothesis is about, which go with the whole; a part stays as it is.
 
@@ -155,7 +165,7 @@ def hold(
     """
     labels = contestants(registration)[1]
     table = contest(registration).table(workers, progress)
-    check_traps(registration, table, labels)
+    check_traps(registration.judged, table, labels)
     return table, labels
 
 

@@ -224,15 +224,19 @@ def _groups(contest: Contest) -> dict[str, list[CellResult]]:
     return {name: list(contest.inside(name).values()) for name in names}
 
 
-def step_costs(contest: Contest, num_steps: int = 50) -> dict[str, float]:
-    """By method, the processor time of a step over that of SGD's, measured now, in the first cell."""
+def step_costs(contest: Contest, num_steps: int = 50, compiled: bool = False) -> dict[str, float]:
+    """By method, the processor time of a step over that of SGD's, measured now, in the first cell.
+
+    Args:
+        compiled: whether in C++, of the methods that its loop holds.
+    """
     part = contest.registration
     cell = part.cells[next(iter(contest.results))]
     meet = contestants(part)[0](cell)
     here = {method: meet[method] for method in order(contest) if method in meet}
     rows = contest.table[contest.table.cell == cell.name]
     numbers = rows.groupby("method", observed=True)[["lr", "number"]].first().T.to_dict()
-    return overheads(here, numbers, cell, few(part.tune_seeds), num_steps)
+    return overheads(here, numbers, cell, few(part.tune_seeds), num_steps, compiled)
 
 
 def adjusted(contest: Contest, costs: Mapping[str, float]) -> dict[str, float]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metalearn_lib.evaluate.store import results_folder
-from metalearn_lib.studies import ahead, contest, doubts, feedback, sensitivity, task_shift, update
+from metalearn_lib.studies import ahead, contest, doubts, feedback, second, sensitivity, task_shift, update
 from metalearn_lib.studies.base import Study
 
 
 def kept_tables() -> dict[str, Study]:
     """The study of every kept table."""
-    pages = (contest, sensitivity, doubts, feedback, ahead, task_shift, update)
+    pages = (contest, second, sensitivity, doubts, feedback, ahead, task_shift, update)
     return {study.name: study for page in pages for study in page.kept()}
 
 
