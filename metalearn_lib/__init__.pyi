@@ -26,6 +26,8 @@ from metalearn_lib.inner_loop import Instances as Instances
 from metalearn_lib.inner_loop import draw_instances as draw_instances
 from metalearn_lib.inputs import INPUTS as INPUTS
 from metalearn_lib.inputs import Input as Input
+from metalearn_lib.learned_lr import Guard as Guard
+from metalearn_lib.learned_lr import LearnedLR as LearnedLR
 from metalearn_lib.learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from metalearn_lib.learners import MLP as MLP
 from metalearn_lib.learners import Batch as Batch

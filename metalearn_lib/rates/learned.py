@@ -62,6 +62,10 @@ class LearnedRate(Rate):
 
     def propose(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
         """The change of the log scale `(tasks,)` that the meta-optimizer wants, and the state once it has seen this."""
+        return self.answer(*self.told(state, observation))
+
+    def told(self, state: LearnedRateState, observation: Observation) -> tuple[Tensor, LearnedRateState]:
+        """The inputs as the meta-optimizer gets them `(tasks, inputs)`, and the state once they have seen this."""
         log_lr = state.base_lr.log() + state.log_scale
         seen = [
             each(own, observation, log_lr)
@@ -69,8 +73,12 @@ class LearnedRate(Rate):
         ]
         inputs = torch.stack([value for value, _ in seen], 1)
         centre, spread = self.meta_optimizer.scaling.to(inputs).unbind()
-        change, memory = self.meta_optimizer(state.theta, (inputs - centre) / spread, state.memory)
-        return change, state._replace(memory=memory, inputs=tuple(own for _, own in seen))
+        return (inputs - centre) / spread, state._replace(inputs=tuple(own for _, own in seen))
+
+    def answer(self, told: Tensor, state: LearnedRateState) -> tuple[Tensor, LearnedRateState]:
+        """The change `(tasks,)` that the meta-optimizer wants, once it is told, and the state with its new memory."""
+        change, memory = self.meta_optimizer(state.theta, told, state.memory)
+        return change, state._replace(memory=memory)
 
     def apply(self, state: LearnedRateState, change: Tensor) -> tuple[Tensor, LearnedRateState]:
         """The rate after `change`, and the state for the next step."""
