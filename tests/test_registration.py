@@ -160,11 +160,11 @@ def contest(speedups):
     names = [*REGISTRATION.methods, "placebo", "left-out"]
     results = {}
     for cell in CONFIRMATORY:
-        base = random.lognormal(4, 0.5, 128)
+        base = random.lognormal(4, 0.5, 64)
         outcomes = {}
         for name in names:
             seeds = 5 if name.startswith("meta") or name in ("schedule", "left-out") else None
-            noise = random.normal(0, 0.1, (seeds, 128) if seeds else 128)
+            noise = random.normal(0, 0.1, (seeds, 64) if seeds else 64)
             times = base / speedups.get(name, 1.0) * np.exp(noise)
             outcomes[name] = Outcome(times, np.ones(times.shape, bool), np.ones(times.shape, bool))
         results[cell] = CellResult(cell, 1000, 8.0, outcomes)

@@ -26,6 +26,7 @@ from metalearn_lib.studies.ahead import (
     SHORT,
     at,
 )
+from metalearn_lib.studies.shared import file_of
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
@@ -202,7 +203,7 @@ def test_what_a_change_is_worth_is_the_speedup_over_the_rule_before_it():
 
 def test_the_account_says_with_how_many_meta_seeds_each_was_trained():
     table = ahead.account(list(CHANGED.values()), CHANGES, SHORT)
-    seeds = {label: len(load_thetas(ahead.file_of(name))[0]) for label, name in CHANGES.items()}
+    seeds = {label: len(load_thetas(file_of(name))[0]) for label, name in CHANGES.items()}
     assert table["meta-seeds"].to_dict() == seeds
     assert table["over the shifted cells"]["horizons 96 to 384"].value == pytest.approx(3)
     assert (table["gradients of each, millions"].astype(float) > 1).all()

@@ -14,6 +14,7 @@ from metalearn_lib.evaluate.overhead import step_cost
 from metalearn_lib.evaluate.registration import SECOND, read_registration
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.studies import update
+from metalearn_lib.studies.shared import file_of
 from metalearn_lib.studies.update import RULERS, UPDATE
 
 PART = read_registration().amend().part(["task A"], 2, 4, 2)
@@ -65,6 +66,24 @@ def test_all_five_meta_seeds_are_there_and_carry_the_registration():
     assert [len(update.rules(num_meta_seeds=count)) for count in (1, 5)] == [1, 5]
     assert update.law().shape == (5, LAW)
     assert list(update.study(PART).methods) == [ADAM, ON_ADAM, ORACLE, AVERAGES, *LINKS]
+
+
+def test_what_was_trained_otherwise_is_held_against_the_like_that_has_all_and_the_worst_comes_first():
+    steps = {told: [[20, 20], [20, 20]] for told in update.ablations(PART).methods}
+    assert list(steps) == list(update.OTHERWISE)
+    table = update.worth(by_cell(rows({"task A": steps | {"no law": [[80, 80], [80, 80]]}})))
+    assert table.index[0] == "no law"
+    assert table.loc["no law", "over these cells"].startswith("0.25")
+    assert table.loc["no network", "task A"].startswith("1.00")
+    assert update.quoted(table)["update_no_law"].startswith("0.25")
+
+
+@pytest.mark.parametrize("told", [told for told in update.OTHERWISE if told != update.THIRD])
+def test_each_was_trained_as_the_like_that_has_all_but_for_one_setting(told):
+    whole, other = (load_theta(file_of(update.OTHERWISE[name]))[1]["config"] for name in (update.THIRD, told))
+    changed = {name for name in whole if whole[name] != other[name]} - {"seed"}
+    assert len(changed) == 1 or changed == {"controller", "inputs"}
+    assert whole == load_theta("update")[1]["config"] | {"outer_steps": 1000, "seed": whole["seed"]}
 
 
 def test_a_formula_is_told_with_what_it_explains():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -21,14 +20,13 @@ from metalearn_lib.evaluate.contestants import ORACLE, contestant
 from metalearn_lib.evaluate.methods import Learn, Method, Recipe
 from metalearn_lib.evaluate.overhead import relative_cost
 from metalearn_lib.evaluate.registration import Registration, read_registration
-from metalearn_lib.evaluate.store import results_folder
 from metalearn_lib.gradient_estimators import meta_loss
 from metalearn_lib.inner_loop import InnerLoop, Instances
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.statistics import Interval, restricted_speedup
 from metalearn_lib.statistics.tunings import of_meta_seeds
 from metalearn_lib.studies.base import Study
-from metalearn_lib.studies.shared import Speedups, failing, regret, times
+from metalearn_lib.studies.shared import Speedups, failing, file_of, regret, times
 from metalearn_lib.types import Info, Seeds
 
 CELLS = ("task A", "translate 2", "translate 4", "scale 0.25", "scale 4", "anisotropy 4", "anisotropy 16")
@@ -99,12 +97,6 @@ ADDITIONS = {
 def at(label: str, factor: float) -> str:
     """What a rule is called whose base rate is set wrong by a factor."""
     return label if factor == 1 else f"{label}{WRONG}{factor:g}"
-
-
-def file_of(name: str) -> str | Path:
-    """A shipped name, or the path of a file in results/."""
-    folder = results_folder() or Path("results")
-    return folder / name if name.endswith(".safetensors") else name
 
 
 def called(label: str) -> str:

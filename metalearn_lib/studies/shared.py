@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from metalearn_lib.evaluate.contest import CellResult
+from metalearn_lib.evaluate.store import results_folder
 from metalearn_lib.shifts.base import Wrapped
 from metalearn_lib.statistics import Interval, Verdict, restricted_speedup, verdict
 from metalearn_lib.statistics.tunings import Runs, of_meta_seeds
@@ -89,3 +91,9 @@ def as_text(value: object) -> str:
 def layers(family: TaskFamily) -> list[TaskFamily]:
     """A family and what it wraps, from the outermost to the family that is drawn."""
     return [family, *layers(family.family)] if isinstance(family, Wrapped) else [family]
+
+
+def file_of(name: str) -> str | Path:
+    """A shipped name, or the path of a file in results/."""
+    folder = results_folder() or Path("results")
+    return folder / name if name.endswith(".safetensors") else name

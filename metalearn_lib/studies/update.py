@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -21,12 +22,27 @@ from metalearn_lib.evaluate.overhead import step_cost
 from metalearn_lib.evaluate.registration import ALL_MEET, Registration, read_registration
 from metalearn_lib.statistics import describe
 from metalearn_lib.studies.base import Study
-from metalearn_lib.studies.shared import Speedups, over, speedups
+from metalearn_lib.studies.shared import Speedups, file_of, over, speedups
 from metalearn_lib.types import Seeds
 
 RULERS = ("adam", "meta-adam", "adam@B", "adam_averages@B")
 """Registered names of what the update is held against."""
 UPDATE = LINKS[-1]
+THIRD = "a third of the budget"
+OTHERWISE = {
+    THIRD: "rules/update_third.safetensors",
+    "no network": "rules/update_no_network.safetensors",
+    "no law": "rules/update_no_law.safetensors",
+    "no agreements": "rules/update_no_agreements.safetensors",
+    "one momentum": "rules/update_no_other_steps.safetensors",
+    "no contrasts": "rules/update_no_contrasts.safetensors",
+    "no size of the weight": "rules/update_no_weights.safetensors",
+    "rewarded by the minibatches' own loss": "rules/update_minibatch.safetensors",
+    "task A and geometric shifts alone": "rules/update_four_families.safetensors",
+    "a rate for each layer on Adam instead": "rules/adam_layers.safetensors",
+    "a learned rate on it": "rules/update_with_rate.safetensors",
+}
+"""Trained for a third of the steps, and then without a part, or otherwise; and the file in results/ of each."""
 TOLD = (
     "m₀.₅/√v",
     "m₀.₉/√v",
@@ -53,6 +69,31 @@ def study(part: Registration) -> Study:
     methods |= distilled.chain(home_cell(), rules(num_meta_seeds=part.meta_seeds))
     seeds = Seeds("score", len(part.score_seeds), 700_000)
     return Study("update", tuple(part.cells.values()), methods, seeds, part.tune_seeds)
+
+
+def ablations(part: Registration) -> Study:
+    """What was trained otherwise, beside the like that has all, on the instances of `study`."""
+    methods: dict[str, Recipe | Sequence[Recipe]] = {
+        told: part.as_tuned(contestant(f"meta-update:{file_of(name)}")[1]) for told, name in OTHERWISE.items()
+    }
+    return replace(study(part), name="update_ablations", methods=methods)
+
+
+def worth(results: Mapping[str, CellResult]) -> pd.DataFrame:
+    """What was trained otherwise over the like that has all, over the cells together and in each; the worst first."""
+    rows = {
+        told: {"over these cells": over(list(results.values()), told, THIRD)}
+        | {name: each.speedup(told, THIRD) for name, each in results.items()}
+        for told in OTHERWISE
+        if told != THIRD
+    }
+    ordered = sorted(rows.items(), key=lambda row: row[1]["over these cells"].value)
+    return pd.DataFrame({told: {name: str(each) for name, each in row.items()} for told, row in ordered}).T
+
+
+def quoted(worth: pd.DataFrame) -> dict[str, str]:
+    """What the page quotes of `worth`, by the names of the files."""
+    return {Path(OTHERWISE[str(told)]).stem: str(line["over these cells"]) for told, line in worth.iterrows()}
 
 
 def against(results: Mapping[str, CellResult]) -> Speedups:
@@ -174,4 +215,5 @@ def surface(method: Method, agreement: float, points: int = 61) -> tuple[Tensor,
 
 def kept() -> list[Study]:
     """The studies of the kept tables."""
-    return [study(read_registration().amend().part(ALL_MEET, 128, 512, 5))]
+    part = read_registration().amend().part(ALL_MEET, 128, 512, 5)
+    return [study(part), ablations(part)]
