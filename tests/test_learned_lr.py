@@ -503,10 +503,11 @@ def test_evaluation_counts_no_step_and_copies_and_what_is_detached_are_bare(mode
 
 
 def test_one_that_nobody_holds_lets_its_optimizer_go_on_bare(model):
+    other = copy.deepcopy(model)
     optimizer, learned = pair(model)
     del learned
     gc.collect()
-    train(model, optimizer)
+    assert torch.equal(train(model, optimizer), train(other, OPTIMIZERS["sgd"](other.parameters())))
 
 
 # 25
