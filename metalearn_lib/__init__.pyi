@@ -21,12 +21,12 @@ from metalearn_lib.evaluate import shifted_cell as shifted_cell
 from metalearn_lib.evaluate.contestants import contestant as contestant
 from metalearn_lib.gradient_estimators import ESTIMATORS as ESTIMATORS
 from metalearn_lib.gradient_estimators import Estimator as Estimator
+from metalearn_lib.guard import Guard as Guard
 from metalearn_lib.inner_loop import InnerLoop as InnerLoop
 from metalearn_lib.inner_loop import Instances as Instances
 from metalearn_lib.inner_loop import draw_instances as draw_instances
 from metalearn_lib.inputs import INPUTS as INPUTS
 from metalearn_lib.inputs import Input as Input
-from metalearn_lib.learned_lr import Guard as Guard
 from metalearn_lib.learned_lr import LearnedLR as LearnedLR
 from metalearn_lib.learned_optimizer import LearnedOptimizer as LearnedOptimizer
 from metalearn_lib.learners import MLP as MLP

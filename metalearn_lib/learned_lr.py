@@ -7,7 +7,6 @@ import os
 import warnings
 import weakref
 from collections import deque
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 
 from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.guard import USUAL, Guard, Watch
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import fill, leaves
@@ -24,26 +24,6 @@ FORMAT = 1
 MOST_KEPT = 100_000
 """Steps that `history` goes back."""
 _TAKEN: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-
-
-@dataclass(frozen=True)
-class Guard:
-    """What keeps a rule within bounds on a model that is like nothing it was trained on.
-
-    Args:
-        largest: the factor stays within this many times the rate, either way.
-        fastest: after the first five steps it moves by no more than e to this at a step.
-        spreads: where an input lies further from its centre in meta-training, `authority` shrinks by how much further.
-        noise: where the loss's running average rises by more than this many times its own noise above its best, the
-            factor rests, and the rule is trusted half as much to raise a rate from then on.
-        rest: for so many steps, at 1, or where it is if that is lower: a guard never raises a rate.
-    """
-
-    largest: float = 100.0
-    fastest: float = 2.0
-    spreads: float = 4.0
-    noise: float = 6.0
-    rest: int = 20
 
 
 class Step(NamedTuple):
@@ -94,7 +74,7 @@ class LearnedLR:
         optimizer: Optimizer,
         rule: str | os.PathLike[str] | None = None,
         authority: float = 1.0,
-        guard: Guard | None = Guard(),
+        guard: Guard | None = USUAL,
         decay: Literal["scaled", "fixed"] = "scaled",
         reduce_loss: bool = True,
     ) -> None:
@@ -120,7 +100,7 @@ class LearnedLR:
         one = torch.zeros(1, 1)
         self._state, self._seen = rate.init(one), self._monitor.init(one)
         self._num_steps, self._log_factor = 0, 0.0
-        self._rest, self._trust, self._average, self._best, self._spread = 0, 1.0, math.nan, math.inf, 0.0
+        self._watch = Watch()
         self._extremes = (math.inf, -math.inf)
         self._pending: list[Tensor] = []
         self._norm: Tensor | None = None
@@ -182,7 +162,9 @@ class LearnedLR:
             "tensors": [
                 each.clone() for each in leaves((self._state._replace(theta=self._state.base_lr), self._seen))
             ],
-            "numbers": {name: getattr(self, name) for name in _NUMBERS},
+            "num_steps": self._num_steps,
+            "log_factor": self._log_factor,
+            "watch": self._watch._asdict(),
             "extremes": list(self._extremes),
             "guarded": dict(self.num_guarded),
         }
@@ -204,8 +186,8 @@ class LearnedLR:
         blank = (self._state._replace(theta=self._state.base_lr), self._seen)
         loaded, self._seen = fill(blank, [each.float().cpu().clone() for each in state["tensors"]])
         self._state = loaded._replace(theta=self._state.theta)
-        for name, value in state["numbers"].items():
-            setattr(self, name, value)
+        self._num_steps, self._log_factor = state["num_steps"], state["log_factor"]
+        self._watch = Watch(**state["watch"])
         self.authority, self.num_guarded = state["authority"], dict(state["guarded"])
         self._extremes = tuple(state["extremes"])
         self._forget()
@@ -230,9 +212,10 @@ class LearnedLR:
             return None
 
         def observed() -> Any:
-            loss = closure()
             self._forget()
-            self.observe(loss)
+            loss = closure()
+            if not self._pending:  # or the closure has told it, perhaps with a norm
+                self.observe(loss)
             self._act()
             return loss
 
@@ -247,7 +230,7 @@ class LearnedLR:
         rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         if not self._pending:
             if not any(rates) or not any(
-                each.grad is not None and each.grad.any() for each in self._weights()
+                each.grad is not None and _dense(each.grad).any() for each in self._weights()
             ):
                 return  # as distributed checkpointing steps, to make an optimizer's state
             raise RuntimeError(
@@ -288,6 +271,7 @@ class LearnedLR:
         """The log factor of this step, and what the guard did about it."""
         last = self._log_factor
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            self._watch = self._watch.trusting_less()
             self._yield(last)
             return min(last, 0.0), "not finite"
         seen, self._seen = self._monitor(
@@ -302,48 +286,21 @@ class LearnedLR:
         log_factor = self.authority * float(self._state.log_scale)
         if self.guard is None:
             return log_factor, ""
-        return self._bounded(self.guard, log_factor, last, float(told.abs().max()), loss)
-
-    def _bounded(
-        self, guard: Guard, wanted: float, last: float, furthest: float, loss: float
-    ) -> tuple[float, str]:
-        """The log factor that the guard allows."""
-        did = ""
-        if furthest > guard.spreads:
-            if "out of range" not in self.num_guarded:
-                warnings.warn(
-                    f"LearnedLR sees an input {furthest:.1f} spreads from where it was trained, and acts with less "
-                    "authority while it does.",
-                    stacklevel=7,
-                )
-            wanted, did = wanted * guard.spreads / furthest, "out of range"
-        bound = math.log(guard.largest)
-        wanted = max(-bound, min(bound, wanted if wanted < 0 else self._trust * wanted))
-        if self._num_steps >= 5 and abs(wanted - last) > guard.fastest:
-            wanted, did = last + math.copysign(guard.fastest, wanted - last), "too fast"
-        if self._rises(loss, guard):
+        furthest = float(told.abs().max())
+        if furthest > self.guard.spreads and "out of range" not in self.num_guarded:
+            warnings.warn(
+                f"LearnedLR sees an input {furthest:.1f} spreads from where it was trained, and acts with less "
+                "authority while it does.",
+                stacklevel=6,
+            )
+        log_factor, did, self._watch = self.guard(self._watch, log_factor, last, furthest, loss)
+        if did == "rising loss":
             self._yield(last)
-            self._rest, did = guard.rest, "rising loss"
-        if self._rest:
-            self._rest -= 1
-            wanted = min(wanted, last, 0.0)
-        return wanted, did
+        return log_factor, did
 
     def _yield(self, last: float) -> None:
-        """Trust the rule half as much to raise a rate, and go on from here, or from the rate that is set."""
-        self._trust /= 2
+        """Go on from the factor as it is, or from the rate that is set."""
         self._state = self._state._replace(log_scale=torch.tensor([min(last, 0.0) / self.authority]))
-
-    def _rises(self, loss: float, guard: Guard) -> bool:
-        """Whether the loss's running average has risen far above its best."""
-        first, spread = math.isnan(self._average), self._spread
-        self._spread = 0.0 if first else 0.9 * spread + 0.1 * abs(loss - self._average)
-        self._average = loss if first else 0.9 * self._average + 0.1 * loss
-        rises = self._num_steps >= 10 and self._average > self._best + guard.noise * spread + 0.01 * abs(
-            self._best
-        )
-        self._best = self._average if rises else min(self._best, self._average)
-        return rises
 
     def _positive(self, loss: float) -> float:
         """The loss; where it has been 0 or less, from as far below its lowest as its highest was above that."""
@@ -392,9 +349,6 @@ class LearnedLR:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._attach()
-
-
-_NUMBERS = ("_num_steps", "_log_factor", "_rest", "_trust", "_average", "_best", "_spread")
 
 
 def _rule_for(optimizer: Optimizer) -> str:

@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from metalearn_lib import LearnedLR, load_theta
 from metalearn_lib.cards import rule_of
+from metalearn_lib.guard import USUAL, Guard
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
-from metalearn_lib.learned_lr import Guard
 from metalearn_lib.learners import ModuleLearner
 from metalearn_lib.types import Seeds
 
@@ -197,7 +197,7 @@ def test_a_group_may_be_added_and_weights_unfrozen_and_norms_have_them(model):
     optimizer.add_param_group({"params": model[2].parameters()})
     train(model, optimizer, learned, range(10, 11))
     assert learned.history()[-1].weight_norm > small + 0.1
-    assert abs(math.log(learned.factor / factor)) <= Guard().fastest
+    assert abs(math.log(learned.factor / factor)) <= USUAL.fastest
 
 
 # 9, 10
@@ -339,7 +339,7 @@ def test_accumulated_micro_batches_give_the_factor_of_the_whole_batch(model, fir
 def test_with_a_closure_gradients_are_read_after_it_and_lbfgs_is_refused(model):
     other = copy.deepcopy(model)
     expected = train(other, *(plain := pair(other)), steps=range(5))
-    optimizer, _learned = pair(model)
+    optimizer, learned = pair(model)
     for step in range(5):
 
         def closure(step=step):
@@ -351,6 +351,14 @@ def test_with_a_closure_gradients_are_read_after_it_and_lbfgs_is_refused(model):
 
         assert optimizer.step(closure).item() == pytest.approx(plain[1].history()[step].loss, rel=1e-4)
     torch.testing.assert_close(flat(model), expected)
+
+    def tells():
+        loss = closure()
+        learned.observe(loss, grad_norm=0.5)
+        return loss
+
+    optimizer.step(tells)
+    assert learned.history()[-1].grad_norm == 0.5
     with pytest.raises(ValueError, match="LBFGS evaluates its loss many times"):
         LearnedLR(torch.optim.LBFGS(model.parameters()), rule="sgd_multi")
     with pytest.raises(ValueError, match="no rule ships for Rprop"):
@@ -519,8 +527,8 @@ def test_a_layer_born_0_and_tied_weights_stay_within_the_guard(model):
     train(tied, optimizer, learned, range(40))
     assert learned.history()[0].weight_norm < 8
     logs = [math.log(each.factor) for each in learned.history()]
-    assert max(map(abs, logs)) <= math.log(Guard().largest) + 1e-9
-    assert max(abs(after - before) for before, after in pairwise(logs[5:])) <= Guard().fastest + 1e-9
+    assert max(map(abs, logs)) <= math.log(USUAL.largest) + 1e-9
+    assert max(abs(after - before) for before, after in pairwise(logs[5:])) <= USUAL.fastest + 1e-9
     once = torch.cat([each.flatten() for each in {square.weight, *model.parameters()}])
     train(tied, optimizer, learned, [40])
     assert learned.history()[-1].weight_norm == pytest.approx(once.norm().item(), rel=0.1)
