@@ -97,8 +97,14 @@ class LearnedLR:
         self.optimizer, self.guard, self.decay, self.reduce_loss = optimizer, guard, decay, reduce_loss
         self.authority = float(authority)
         self._rate, self._monitor = rate, Monitor()
-        one = torch.zeros(1, 1)
+        # as many weights as there are, none of which takes any room
+        one = torch.zeros(1, 1).expand(1, sum(each.numel() for each in self._weights() if each.requires_grad))
         self._state, self._seen = rate.init(one), self._monitor.init(one)
+        if any(each.dim() > 1 for each in leaves(self._state.inputs)):
+            raise ValueError(
+                f"rule={self.rule!r} sees {', '.join(each.name for each in rate.meta_optimizer.inputs)}, one of which "
+                "keeps a number for every weight; use a rule that sees norms alone."
+            )
         self._num_steps, self._log_factor = 0, 0.0
         self._watch = Watch()
         self._extremes = (math.inf, -math.inf)

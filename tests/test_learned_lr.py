@@ -14,10 +14,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from metalearn_lib import LearnedLR, load_theta
-from metalearn_lib.cards import rule_of
+from metalearn_lib.cards import rule_of, save_theta
 from metalearn_lib.guard import USUAL, Guard
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
+from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import ModuleLearner
+from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.types import Seeds
 
 X = torch.randn(60, 16, 2, generator=torch.Generator().manual_seed(0))
@@ -610,3 +612,72 @@ def test_a_setting_that_makes_no_sense_is_refused(model, settings, message):
         pair(model, **settings)
     with pytest.raises(ValueError, match=r"has shape \(2,\); observe its mean"):
         pair(model)[1].observe(torch.zeros(2))
+
+
+# without units: what a rule must see that is to travel
+SCALE_FREE = (
+    *("elasticity", "loss_trend_fast", "loss_trend_slow", "loss_trend_slowest"),
+    *("grad_trend", "loss_noise", "log_steps"),
+)
+
+
+@pytest.fixture
+def scale_free(tmp_path):
+    """A file of a rule with random meta-parameters that sees nothing with units, for SGD or for Adam."""
+
+    def written(step, *others):
+        network = MetaOptimizer(8, inputs=make_inputs((step, *SCALE_FREE, *others)))
+        generator = torch.Generator().manual_seed(0)
+        theta = network.init_theta(generator) + 0.02 * torch.randn(network.num_theta, generator=generator)
+        card = {"config": {"hidden": 8, "inputs": [each.name for each in network.inputs]}}
+        save_theta(tmp_path / "rule.safetensors", theta, card)
+        return tmp_path / "rule.safetensors"
+
+    return written
+
+
+def factors(rule, kind, lr, times=1.0, units=1.0, copies=1):
+    """What a linear model's rates are multiplied by, its loss a factor, its inputs in other units, itself repeated."""
+    torch.manual_seed(0)
+    layer = nn.Linear(2, 4, bias=False)
+    layer.weight.data /= units
+    model = nn.ModuleList(copy.deepcopy(layer) for _ in range(copies))
+    optimizer = kind(model.parameters(), lr)
+    learned = LearnedLR(optimizer, rule, guard=None)
+    for x, y in zip(X, Y, strict=True):
+        optimizer.zero_grad()
+        loss = times * sum(cross_entropy(each(units * x), y) for each in model)
+        loss.backward()
+        learned.observe(loss)
+        optimizer.step()
+    return torch.tensor([step.factor for step in learned.history()])
+
+
+def adam(weights, lr):
+    return torch.optim.Adam(weights, lr, eps=0)  # a number with units
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "of_loss", "of_units"),
+    [(torch.optim.SGD, "relative_step", 1, 2), (adam, "relative_sign_step", 0, 1)],
+    ids=["sgd", "adam"],
+)
+def test_a_scale_free_rule_acts_alike_in_any_units(scale_free, kind, step, of_loss, of_units):
+    rule = scale_free(step)
+    plain = factors(rule, kind, 0.25)
+    assert plain.std() > 0.01
+    for c in (1024.0, 2.0**-10):
+        same = factors(rule, kind, 0.25 / c**of_loss, times=c)
+        torch.testing.assert_close(same, plain, rtol=1e-3, atol=0)
+        same = factors(rule, kind, 0.25 / c**of_units, units=c)
+        torch.testing.assert_close(same, plain, rtol=1e-3, atol=0)
+    torch.testing.assert_close(factors(rule, kind, 0.25, copies=2), plain, rtol=1e-3, atol=0)
+    with_units = factors(scale_free(step, "log_loss"), kind, 0.25)
+    other = factors(scale_free(step, "log_loss"), kind, 0.25 / 1024**of_loss, times=1024.0)
+    assert not torch.allclose(with_units, other, rtol=0.1)
+
+
+def test_a_rule_that_keeps_something_for_every_weight_is_refused(scale_free, model):
+    rule = scale_free("relative_step", "alignment")
+    with pytest.raises(ValueError, match="keeps a number for every weight"):
+        LearnedLR(torch.optim.SGD(model.parameters(), lr=0.1), rule)

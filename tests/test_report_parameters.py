@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from papermill.cli import papermill
-from report_project import notebook
+from report_project import Project, notebook
 
 from metalearn_lib.report.parameters import (
     SIZES,
@@ -187,7 +187,6 @@ CHECKED = notebook(
     ("arguments", "told"),
     [
         (("-p", "shift", "3"), None),
-        (("-p", "shfit", "3"), "did you mean 'shift'?"),
         (("-p", "shift", "-1", "-p", "shift_family", "scael"), "shift=-1 is out of range"),
         (("-p", "shift", "nan"), "shift=nan is not a finite number"),
         (("-r", "shift", "2.0"), "shift='2.0' is of type str"),
@@ -209,3 +208,11 @@ def test_plain_papermill_stops_at_a_wrong_parameter(
     else:
         assert result.exit_code == 1
         assert told in str(result.exception)
+
+
+def test_the_shell_is_told_of_a_wrong_parameter_too(tmp_path: Path) -> None:
+    project = Project.new(tmp_path, checked=CHECKED)
+    command = ["notebooks/checked.ipynb", "out.ipynb", "-k", "python3", "--language", "python"]
+    result = project.call("-m", "papermill", *command, "-p", "shfit", "3")
+    assert result.returncode == 1
+    assert "did you mean 'shift'?" in result.stderr
