@@ -49,7 +49,8 @@ class Guard:
     Args:
         largest: the factor stays within this many times the rate, either way.
         fastest: after the first five steps it moves by no more than e to this at a step.
-        spreads: where an input lies further from its centre in meta-training, `authority` shrinks by how much further.
+        spreads: where an input lies further from its centre in meta-training, a log factor above 0 shrinks by how much
+            further; one below 0 does not, for that would raise the rate.
         noise: where the loss's running average rises by more than this many times its own noise above its best, the
             factor rests, and the rule is trusted half as much to raise a rate from then on.
         rest: for so many steps, at 1, or where it is if that is lower: a guard never raises a rate.
@@ -72,7 +73,7 @@ class Guard:
             loss: of this step.
         """
         did, bound = "", math.log(self.largest)
-        if furthest > self.spreads:
+        if furthest > self.spreads and wanted > 0:
             wanted, did = wanted * self.spreads / furthest, "out of range"
         wanted = max(-bound, min(bound, wanted if wanted < 0 else watch.trust * wanted))
         if watch.num_steps >= FREE and abs(wanted - last) > self.fastest:

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from metalearn_lib import LearnedLR, load_theta
 from metalearn_lib.cards import rule_of, save_theta
-from metalearn_lib.guard import USUAL, Guard
+from metalearn_lib.guard import USUAL, Guard, Watch
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
 from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import ModuleLearner
@@ -681,3 +681,10 @@ def test_a_rule_that_keeps_something_for_every_weight_is_refused(scale_free, mod
     rule = scale_free("relative_step", "alignment")
     with pytest.raises(ValueError, match="keeps a number for every weight"):
         LearnedLR(torch.optim.SGD(model.parameters(), lr=0.1), rule)
+
+
+def test_where_inputs_are_out_of_range_the_guard_lowers_what_raises_a_rate_and_raises_no_rate():
+    up, did, _ = USUAL(Watch(), 2.0, 2.0, 2 * USUAL.spreads, 1.0)
+    assert (up, did) == (1.0, "out of range")
+    down, did, _ = USUAL(Watch(), -2.0, -2.0, 2 * USUAL.spreads, 1.0)
+    assert (down, did) == (-2.0, "")

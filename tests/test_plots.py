@@ -19,6 +19,7 @@ from metalearn_lib.evaluate import ORACLE, CellResult, Outcome, set_target, step
 from metalearn_lib.evaluate.contestants import LEARNED, contestant, rivals
 from metalearn_lib.gradient_estimators import ESTIMATORS
 from metalearn_lib.inner_loop import InnerLoop
+from metalearn_lib.learned_lr import Step
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
@@ -132,6 +133,21 @@ def test_paths_of_rates_are_drawn_from_the_first_step_on_and_told_apart():
         np.testing.assert_array_equal(line.get_xydata(), np.stack([[1, 2], path.numpy()], 1))
     assert len({line.get_linestyle() for line in ax.lines}) == 2
     assert ax.get_yscale() == "log"
+
+
+def test_what_a_rule_did_to_an_optimizer_is_drawn_with_a_mark_where_the_guard_acted():
+    facts = [(2.0, 1.0, ""), (1.0, 8.0, ""), (0.5, 2.0, "rising loss"), (0.25, 1.0, "rising loss")]
+    history = [Step(n, loss, 1.0, 1.0, factor, did) for n, (loss, factor, did) in enumerate(facts, start=1)]
+    above, below = plots.watched(history)
+    assert above.get_lines()[0].get_xydata().tolist() == [[1, 2], [2, 1], [3, 0.5], [4, 0.25]]
+    curve, marks = below.get_lines()[:2]
+    assert curve.get_ydata().tolist() == [1, 8, 2, 1]
+    assert marks.get_xydata().tolist() == [[3, 2], [4, 1]]
+    assert marks.get_label() == "guard: rising loss"
+    assert above.get_yscale() == "log"
+    negative = plots.watched([each._replace(loss=-each.loss, guarded="") for each in history])
+    assert negative[0].get_yscale() == "linear"
+    assert negative[1].get_legend() is None
 
 
 def test_tasks_are_drawn_side_by_side_each_under_its_name():

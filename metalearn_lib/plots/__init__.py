@@ -11,7 +11,7 @@ from metalearn_lib.plots.contest import (
     survivals,
 )
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
-from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, tasks, training
+from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, tasks, training, watched
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
 from metalearn_lib.plots.update import steps
 
@@ -38,4 +38,5 @@ __all__ = [
     "tasks",
     "training",
     "use_style",
+    "watched",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, ClassVar
 
@@ -17,10 +17,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metalearn_lib.learned_lr import Step
 from metalearn_lib.plots.style import (
     CLASSES,
     COLOURS,
     INK,
+    MARKERS,
     STYLE,
     WIDTH,
     label_decades,
@@ -33,6 +35,37 @@ _PANELS = {
     "grad_norm": "gradient norm",
     "weight_norm": "weight norm",
 }
+
+
+def watched(history: Sequence[Step], axes: Any = None) -> Any:
+    """What `LearnedLR` did to an optimizer: the loss, and below it what rates were multiplied by, with a mark where the
+    guard acted.
+
+    Args:
+        history: as `LearnedLR.history` gives it.
+    """
+    axes = (
+        plt.subplots(2, 1, figsize=(WIDTH, 4.2), sharex=True, layout="constrained")[1]
+        if axes is None
+        else axes
+    )
+    above, below = axes
+    steps = [each.step for each in history]
+    above.plot(steps, [each.loss for each in history], color=INK, lw=1.2)
+    below.plot(steps, [each.factor for each in history], color=COLOURS["meta-optimizer"], lw=1.8)
+    for marker, did in zip(
+        MARKERS, dict.fromkeys(filter(None, (each.guarded for each in history))), strict=False
+    ):
+        acted = [each for each in history if each.guarded == did]
+        where = [each.step for each in acted], [each.factor for each in acted]
+        below.plot(*where, marker, color=INK, ms=5, mfc="none", label=f"guard: {did}")
+    above.set(ylabel="loss", yscale="log" if all(each.loss > 0 for each in history) else "linear")
+    below.set(xlabel="step", ylabel="rate, times the one set", yscale="log")
+    below.axhline(1, color=INK, ls="--", lw=1)
+    label_decades(below.yaxis)
+    if below.get_legend_handles_labels()[1]:
+        below.legend()
+    return axes
 
 
 def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any = None) -> Any:
