@@ -7,8 +7,8 @@ from metalearn_lib.registry import Registry
 
 INPUTS: Registry[type[Input]] = Registry(
     "metalearn_lib.inputs.base:Input",
-    "log_lr log_loss log_grad_norm log_weight_norm loss_trend_fast loss_trend_slow grad_trend loss_noise alignment "
-    "relative_step relative_sign_step elasticity log_steps loss_trend_slowest",
+    "log_lr log_loss log_grad_norm log_weight_norm loss_trend_fast loss_trend_slow grad_trend loss_noise alignment"
+    " relative_step relative_sign_step elasticity log_steps loss_trend_slowest",
 )
 """The inputs by name."""
 
