@@ -20,9 +20,9 @@ class Input(Named, ABC):
     """
 
     centre: ClassVar[float] = 0.0
-    """its mean while plain SGD trains on task A; it only brings the input near unit size"""
+    """about where it lies while plain SGD trains on task A; it only brings the input near unit size"""
     spread: ClassVar[float] = 1.0
-    """its standard deviation there"""
+    """how far from there it may be expected where base rates and tasks differ: a round number, and no measurement"""
     unit: ClassVar[str] = "nats"
     default: ClassVar[bool] = False
     """whether a meta-optimizer sees it that is not told otherwise; old cards name what they see"""

@@ -18,7 +18,7 @@ class LossTrendSlowest(Input):
     The average starts as the plain mean, as the monitor's do: at the first step the trend is 0.
     """
 
-    centre, spread = 0.0, 0.5
+    spread = 0.5
 
     def init(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """The average, and the steps taken; each `(tasks,)`."""

@@ -22,7 +22,7 @@ class RelativeSignStep(Input):
     References: the relative step size of Shazeer and Stern (2018) [shazeer2018adafactor].
     """
 
-    centre, spread = -0.5, 3.0
+    spread = 3.0
 
     def init(self, params: Tensor) -> Tensor:
         """Half the logarithm of the number of weights `(tasks,)`."""
