@@ -105,8 +105,8 @@ def _of_estimator(kind: Any) -> str:
 def _of_input(kind: Any) -> str:
     told = "A new meta-optimizer sees it" if kind.default else "Seen where it is asked for"
     return (
-        f"``train --inputs {kind.name} ...``: seen from {kind.centre:g}, in steps of {kind.spread:g} ({kind.unit}), which "
-        f"brings it near unit size. {told}."
+        f"``train --inputs {kind.name} ...``: seen from {kind.centre:g}, in steps of {kind.spread:g} ({kind.unit}), "
+        f"which brings it near unit size. {told}."
     )
 
 
