@@ -23,6 +23,15 @@ from metalearn_lib.meta_train.checkpoint import load_checkpoint, sole_writer
 
 TINY = MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=6)
 PERSISTENT = replace(TINY, estimator="pes", truncation_length=2, direction="adam")
+VARIED = replace(
+    PERSISTENT,
+    architectures=("mlp", "layer_norm"),
+    losses=("cross_entropy", "squared"),
+    vary_setup=True,
+    fresh_set_ups=True,
+    rescale_decades=0.5,
+    horizon=4,
+)
 BOTH = replace(PERSISTENT, direction="sgd", learned_direction="momentum")
 
 SCRIPT = """
@@ -54,7 +63,9 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("config", [TINY, PERSISTENT, BOTH], ids=["es", "pes", "learned direction"])
+@pytest.mark.parametrize(
+    "config", [TINY, PERSISTENT, VARIED, BOTH], ids=["es", "pes", "fresh set-ups", "learned direction"]
+)
 def test_a_run_killed_and_resumed_gives_theta_and_history_bit_for_bit(config, tmp_path):
     config = replace(config, outer_steps=60)
     never_killed = meta_train(config, progress=False)

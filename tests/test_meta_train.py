@@ -22,6 +22,7 @@ from metalearn_lib.shifts.scale import Scale
 from metalearn_lib.shifts.translate import Translate
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.tasks.moons import Moons
+from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.types import Seeds
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
@@ -188,6 +189,55 @@ def test_set_ups_that_vary_widely_reach_from_one_layer_of_four_to_four_of_more_t
     for doublings, (horizon, times) in enumerate(often.items()):
         share = 2.0**-doublings / total
         assert abs(times - 400 * share) < 4 * math.sqrt(400 * share), horizon
+
+
+def test_runs_of_a_chunk_end_together_and_the_next_are_of_another_set_up():
+    config = replace(
+        TINY,
+        **{"estimator": "pes", "truncation_length": 2, "outer_steps": 99, "vary_setup": True, "horizon": 8},
+        **{"fresh_set_ups": True, "architectures": ("mlp", "residual", "attention"), "losses": ("squared",)},
+    )
+    estimator, theta = config.make_estimator(), config.init_theta()
+    lives, seen = [], set()
+    for step in range(40):
+        life = config.life(0, step, lives[-1] if lives else None)
+        assert life == config.life(0, step)
+        if not lives or life.number != lives[-1].number:
+            assert life.began == step
+            assert life.number == (lives[-1].number + 1 if lives else 0)
+            problem = config.problem(0, life.set_up, life.number, life.start)
+            state = estimator.init(problem, theta)
+            assert not any(torch.equal(state.instances.table, one) for one in seen)
+            seen.add(state.instances.table)
+        assert int(state.position[0]) < life.set_up.horizon
+        _, state = estimator(state, theta, problem, config.generator(step + 1, 0))
+        ended = life.ends(config.truncation_length) == step + 1
+        assert state.position.tolist() == [life.set_up.horizon if ended else int(state.position[0])] * 4
+        lives.append(life)
+    met = [config.life(0, step).set_up for step in range(99)]
+    assert {each.architecture for each in met} == {"mlp", "residual", "attention"}
+    assert {each.horizon for each in met} == {4, 8, 16}
+    assert {type(each.family) for each in met if each.architecture == "attention"} == {Motifs}
+
+
+def test_architectures_and_losses_are_refused_where_they_are_unknown_or_cannot_be_trained():
+    with pytest.raises(ValueError, match=r"architectures=\['rnn'\] must name one or more of mlp, layer_norm"):
+        replace(TINY, architectures=("rnn",))
+    with pytest.raises(ValueError, match=r"losses=\[\] must name one or more of cross_entropy, squared"):
+        replace(TINY, losses=())
+    with pytest.raises(ValueError, match="are for a learned rate"):
+        replace(TINY, architectures=("residual",), estimator="backprop")
+    with pytest.raises(ValueError, match="whose runs do not go on; use pes"):
+        replace(TINY, fresh_set_ups=True)
+
+
+def test_a_rule_of_many_architectures_is_judged_on_each_at_its_usual_size():
+    config = replace(TINY, architectures=("mlp", "convolution"))
+    total = sum(
+        validation_loss(replace(TINY, architectures=(one,)), config.init_theta(), 4)
+        for one in config.architectures
+    )
+    assert validation_loss(config, config.init_theta(), 4) == pytest.approx(total / 2)
 
 
 def test_where_the_horizon_alone_varies_it_doubles_up_to_the_longest():

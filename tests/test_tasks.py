@@ -12,6 +12,7 @@ from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.tasks.linear_teacher import LinearTeacher
 from metalearn_lib.tasks.mnist import MNIST
 from metalearn_lib.tasks.moons import Moons
+from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.tasks.rings import Rings
 from metalearn_lib.tasks.spirals import Spirals
 from metalearn_lib.tasks.unequal_mixture import UnequalMixture
@@ -144,6 +145,18 @@ def test_label_noise_changes_its_share_of_training_labels_to_others_and_no_held_
     assert torch.equal(following.y_test, HOME.y_test)
 
 
+def test_few_points_are_shown_more_often_and_held_out_ones_stay():
+    assert torch.equal(shifted("few_points", 1.0).x, HOME.x)
+    after = shifted("few_points", 8.0)
+    assert after.x.shape == HOME.x.shape
+    assert torch.equal(after.x_test, HOME.x_test)
+    num_kept = HOME.x.shape[1] // 8
+    for shown in range(8):
+        part = slice(shown * num_kept, (shown + 1) * num_kept)
+        assert torch.equal(after.x[:, part], HOME.x[:, :num_kept])
+        assert torch.equal(after.y[:, part], HOME.y[:, :num_kept])
+
+
 def test_corruption_replaces_its_share_of_features_by_noise():
     after = shifted("corruption", 0.4)
     lost = after.x != HOME.x
@@ -196,7 +209,7 @@ def test_turned_families_are_turned_every_way_and_mirrored_half_the_time():
     "family",
     [
         *(Moons(), Spirals(), Checkerboard(), Rings(), UnequalMixture(), LinearTeacher()),
-        *(BreastCancer(), Wine()),
+        *(Motifs(), BreastCancer(), Wine()),
     ],
     ids=lambda f: type(f).__name__,
 )
@@ -297,3 +310,13 @@ def test_an_unknown_family_is_refused_with_the_known_ones():
         ValueError, match="families 'rotation' is unknown; use one or more of home, translate"
     ):
         random_family(GaussianMixture(), ("home", "rotation"))
+
+
+def test_a_motif_stands_anywhere_in_its_sequence():
+    task = Motifs(noise=0.0, num_classes=2, num_points=400).sample(torch.Generator().manual_seed(0))
+    for label in range(2):
+        rows = task.x[task.y == label]
+        places = (rows != 0).int().argmax(1)
+        assert set(places.tolist()) == set(range(24 - 6 + 1))
+        patterns = rows.gather(1, places[:, None] + torch.arange(6))
+        torch.testing.assert_close(patterns, patterns[:1].expand_as(patterns))

@@ -38,6 +38,9 @@ class Problem(NamedTuple):
     minibatches' own losses"""
     trained: Tensor | None = None
     """1 for each meta-parameter that is perturbed and 0 for one that stays, `(theta,)`; `None` perturbs all"""
+    start: int | None = None
+    """the inner step at which runs that go on from call to call all begin, and they end together; `None` staggers
+    them, and each that ends is replaced by a fresh task"""
 
     def noise(self, theta: Tensor, generator: Generator) -> Tensor:
         """A perturbation of `theta` for each task, in units of sigma, `(tasks, theta)`."""

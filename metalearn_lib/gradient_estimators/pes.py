@@ -81,6 +81,8 @@ class PersistentES(Estimator):
         length = self.truncation_length or horizon
         check_divides(length, horizon)
         position = torch.arange(num_tasks) % (horizon // length) * length
+        if problem.start is not None:
+            position = torch.full_like(position, problem.start)
         return PersistentState(
             with_theta(twice(inner), theta.expand(2 * num_tasks, -1)),
             theta.new_full((2 * num_tasks,), torch.nan),
@@ -125,7 +127,7 @@ class PersistentES(Estimator):
     def _resample(self, state: PersistentState, problem: Problem) -> PersistentState:
         """A fresh task in the place of each that has reached its horizon."""
         ended = (state.position >= state.instances.num_steps).nonzero().squeeze(1)
-        if not len(ended):
+        if not len(ended) or problem.start is not None:
             return state
         fresh, inner = problem.draw(int(state.next_task), len(ended))
         arms = torch.cat([ended, ended + problem.num_tasks])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
 
+from metalearn_lib.architectures import ARCHITECTURES, LOSSES
 from metalearn_lib.cards import learned_directions, learned_on, rule_of
 from metalearn_lib.directions.learned_update import PARTS, UpdateNetwork
 from metalearn_lib.fused.learner import fuse
@@ -18,6 +20,8 @@ from metalearn_lib.inputs import make_inputs
 from metalearn_lib.learners import MLP, Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train.set_ups import (
+    MLP_NAME,
+    Life,
     SetUp,
     horizon_at,
     horizons,
@@ -28,6 +32,7 @@ from metalearn_lib.meta_train.set_ups import (
 from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
+from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.types import Seeds
 
 CONTROLLERS = ("network", "schedule", "constant")
@@ -51,6 +56,9 @@ class MetaTrainConfig:
             each.
         base_lr: centre of the base rates; `None` is the direction's constant rate tuned on task A.
         base_lr_decades: base rates are log-uniform within this many powers of ten of the centre.
+        architectures: what networks are drawn from with equal chances, `"mlp"` and names in
+            `architectures.ARCHITECTURES`; those that take their features as a sequence have tasks of `motifs`.
+        losses: what losses are drawn from with equal chances, names in `architectures.LOSSES`.
         families: what tasks are drawn from with equal chances, names in `shifts.random_family.families`; where one has
             another shape than task A, a whole chunk is of it.
         validation_families: those whose tasks choose among meta-seeds; `None` is those that are trained on.
@@ -59,6 +67,8 @@ class MetaTrainConfig:
         vary_widely: whether networks and minibatches that vary do so in the wider range.
         longest_horizon: where the horizon varies, it is `horizon` doubled any number of times up to this, each doubling
             half as likely as the one before, so that all cost alike; `None` is half, once or twice the horizon.
+        fresh_set_ups: where runs go on from one outer step to the next, whether a chunk's all end together and the next
+            are of another set-up; otherwise a chunk keeps its set-up for good.
         rescale_decades: initial matrices of every other task are multiplied by powers of ten, with exponents drawn
             within this and then shifted so that the product is 1 and the network computes what it did; 0 is none.
         estimator: of the meta-loss's gradient, a name in `gradient_estimators.ESTIMATORS` or `module:Name`.
@@ -96,12 +106,15 @@ class MetaTrainConfig:
     direction: str = "sgd"
     base_lr: float | None = None
     base_lr_decades: float = 2.0
+    architectures: tuple[str, ...] = ("mlp",)
+    losses: tuple[str, ...] = ("cross_entropy",)
     families: tuple[str, ...] = ("home",)
     validation_families: tuple[str, ...] | None = None
     vary_setup: bool = False
     vary_horizon: bool = False
     vary_widely: bool = False
     longest_horizon: int | None = None
+    fresh_set_ups: bool = False
     rescale_decades: float = 0.0
     estimator: str = "es"
     truncation_length: int | None = None
@@ -123,8 +136,8 @@ class MetaTrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "families", tuple(self.families))  # a card holds a list
-        object.__setattr__(self, "without", tuple(self.without))
+        for name in ("architectures", "losses", "families", "without"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a card holds a list
         if self.validation_families is not None:
             object.__setattr__(self, "validation_families", tuple(self.validation_families))
         if self.inputs is not None:
@@ -199,6 +212,19 @@ class MetaTrainConfig:
                 f"longest_horizon={self.longest_horizon} lies below horizon={self.horizon}, where horizons start; use "
                 "None, or a greater one."
             )
+        for name, known in (("architectures", (MLP_NAME, *ARCHITECTURES)), ("losses", LOSSES)):
+            chosen = getattr(self, name)
+            if not chosen or not set(chosen) <= set(known):
+                raise ValueError(f"{name}={list(chosen)} must name one or more of {', '.join(known)}.")
+        if not self._only_mlp and (kind.differentiates or self.learned_direction):
+            raise ValueError(
+                f"architectures={list(self.architectures)}, losses={list(self.losses)} are for a learned rate and for "
+                f"{_those(differentiates=False)}; leave them to the MLP and cross_entropy."
+            )
+        if self.fresh_set_ups and not (kind.persistent and kind.truncates):
+            raise ValueError(
+                f"fresh_set_ups=True means nothing to estimator={self.estimator!r}, whose runs do not go on; use pes."
+            )
         if not 0 <= self.max_nonfinite <= 1:
             raise ValueError(f"max_nonfinite={self.max_nonfinite} must be a share, 0 to 1.")
         if self.seed < 0:
@@ -262,9 +288,26 @@ class MetaTrainConfig:
         return made
 
     @property
+    def usual_set_ups(self) -> list[tuple[float, SetUp]]:
+        """What judges a trained rule, with the share of each: every family with the MLP, or with another architecture
+        that takes it, at the size that does not vary.
+        """
+        made = []
+        for name in self.architectures:
+            sequences = name != MLP_NAME and ARCHITECTURES[name].sequences
+            for share, family in [(1.0, Motifs())] if sequences else self.shapes:
+                size = ((32, 32), self.batch_size, self.horizon)
+                made.append((share / len(self.architectures), SetUp(self.direction, *size, family, name)))
+        return made
+
+    @cached_property
     def _plain(self) -> tuple[str, ...]:
         """The families that leave the shape of a task as it is."""
         return tuple(name for name in self.families if not reshapes(kind_of(name)))
+
+    @property
+    def _only_mlp(self) -> bool:
+        return self.architectures == (MLP_NAME,) and self.losses == ("cross_entropy",)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -297,9 +340,11 @@ class MetaTrainConfig:
         points, rate = rule_of(asdict(self) | {"direction": direction}, theta, base_lr, learner)
         return kind(learner, rate, points)
 
-    def fast(self, learner: MLP) -> tuple[Learner, type[InnerLoop]]:
+    def fast(self, learner: Learner) -> tuple[Learner, type[InnerLoop]]:
         """The learner, and its loop, in C++ with `compile_step`."""
-        return (fuse(learner), FusedLoop) if self.compile_step else (learner, InnerLoop)
+        if self.compile_step and isinstance(learner, MLP):
+            return fuse(learner), FusedLoop
+        return learner, InnerLoop
 
     def make_estimator(self) -> Estimator:
         return ESTIMATORS.find(self.estimator).make(self)
@@ -353,10 +398,41 @@ class MetaTrainConfig:
             kind = kind_of(name)
             if kind is not None and reshapes(kind):
                 set_up = set_up._replace(family=kind.drawn(GaussianMixture(), severity))
-        return set_up
+        if self._only_mlp:
+            return set_up
+        places = torch.rand(2, generator=generator).tolist()
+        name, loss = (
+            each[int(place * len(each))]
+            for each, place in zip((self.architectures, self.losses), places, strict=True)
+        )
+        if name != MLP_NAME and ARCHITECTURES[name].sequences:
+            set_up = set_up._replace(family=Motifs())
+        seed = int(torch.randint(2**31, (), generator=generator))
+        return set_up._replace(architecture=name, loss=loss, scales_seed=seed)
 
-    def problem(self, chunk: int, set_up: SetUp) -> Problem:
-        """The tasks of a chunk, numbered from 0 in the order in which they are drawn.
+    def life(self, chunk: int, outer_step: int, since: Life | None = None) -> Life:
+        """What a chunk's runs are in at an outer step, where they go on from one to the next.
+
+        Args:
+            since: one that it was in before, or is in still; the search begins there.
+        """
+        if not self.fresh_set_ups:
+            return since or Life(0, 0, None, self.set_up(0, chunk, self.generator(0, chunk + 1)))
+        life = since or self._life(chunk, 0, 0)
+        while (ends := life.ends(self.truncation_length)) <= outer_step:
+            life = self._life(chunk, life.number + 1, ends)
+        return life
+
+    def _life(self, chunk: int, number: int, began: int) -> Life:
+        seeds = torch.randint(2**31, (len(self.chunks),), generator=self.generator(number, len(self.chunks)))
+        set_up = self.set_up(number, chunk, Generator().manual_seed(int(seeds[chunk])))
+        length = self.truncation_length or set_up.horizon
+        first = int((chunk * _GOLDEN) % 1 * (set_up.horizon // length)) * length
+        return Life(number, began, 0 if number else first, set_up)
+
+    def problem(self, chunk: int, set_up: SetUp, number: int = 0, start: int | None = None) -> Problem:
+        """The tasks of a chunk, numbered from 0 in the order in which they are drawn; in a `Life` of it, of that number
+        and start.
 
         With `compile_step` the loop is one C++ function; where that does not hold all that is trained, only the
         gradient is, and torch.compile makes one of the rest where all chunks have one shape.
@@ -367,9 +443,9 @@ class MetaTrainConfig:
         # numbers of their own for each chunk: it draws at most its size at every outer step, and once before
         #     them
         block = (self.outer_steps + 1) * self.num_tasks
-        origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk])
+        origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk]) + number * size
         family = set_up.family
-        learner = MLP((family.num_features, *set_up.hidden, family.num_classes))
+        learner = set_up.learner(self.rescale_decades)
         fast, fastest = self.fast(learner)
         untrained = torch.zeros_like(self.init_theta())
 
@@ -380,7 +456,7 @@ class MetaTrainConfig:
 
         kind = fastest
         loop = made(kind)
-        one_shape = not self.vary_setup and self._plain == self.families
+        one_shape = not self.vary_setup and self._plain == self.families and self._only_mlp
         if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
             kind = CompiledLoop  # for many shapes not: torch.compile takes tens of seconds over each
 
@@ -388,12 +464,12 @@ class MetaTrainConfig:
             seeds = Seeds("meta_train", count, origin + first)
             instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
             even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
-            if self.rescale_decades:
+            if self.rescale_decades and isinstance(learner, MLP):
                 params = rescaled(instances.params, learner, seeds, self.rescale_decades)
                 instances = instances._replace(params=params)
             return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
 
-        return Problem(made(kind), size, draw, self.held_out_every, self.trained)
+        return Problem(made(kind), size, draw, self.held_out_every, self.trained, start)
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""

@@ -19,11 +19,11 @@ from torch import Tensor
 from metalearn_lib import __version__
 from metalearn_lib.cards import complete
 from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
-from metalearn_lib.gradient_estimators import Estimate, meta_loss, unroll
+from metalearn_lib.gradient_estimators import Estimate, Problem, meta_loss, unroll
 from metalearn_lib.inner_loop import draw_instances
-from metalearn_lib.learners import MLP
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
 from metalearn_lib.meta_train.config import MetaTrainConfig
+from metalearn_lib.meta_train.set_ups import Life
 from metalearn_lib.meta_train.watch import Watch
 from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
 from metalearn_lib.progress import progress_bar
@@ -135,15 +135,13 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
     run = _Run(0, 0, {name: [] for name in ("meta_loss", "gradient_norm", "largest_task_norm", "nonfinite")})
 
     with one_thread(), torch.no_grad():
-        # where runs go on, a chunk keeps the set-up of outer step 0
-        problems = {
-            chunk: config.problem(chunk, config.set_up(0, chunk, config.generator(0, chunk + 1)))
-            for chunk in mine
-        }
-        states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
         tensors = None
         if keeping.resume and keeping.checkpoint is not None and Path(keeping.checkpoint).exists():
             tensors, run = _load(config, keeping)
+        # where runs go on, they are in the set-up of the last outer step
+        lives = {chunk: config.life(chunk, max(run.outer_step - 1, 0)) for chunk in mine}
+        problems = {chunk: _problem(config, chunk, life) for chunk, life in lives.items()}
+        states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
         seen = [int(step) for step in group.gather(torch.tensor([run.outer_step]))]
         if len(set(seen)) > 1:
             raise CheckpointError(
@@ -182,6 +180,11 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
                     if not estimator.persistent:
                         set_up = config.set_up(run.outer_step, chunk, generator)
                         problems[chunk] = config.problem(chunk, set_up)
+                    elif (life := config.life(chunk, run.outer_step, lives[chunk])).number != lives[
+                        chunk
+                    ].number:
+                        lives[chunk], problems[chunk] = life, _problem(config, chunk, life)
+                        states[chunk] = estimator.init(problems[chunk], theta.detach())
                     problem, state = problems[chunk], states[chunk]
                     estimate, states[chunk] = estimator(state, theta.detach(), problem, generator)
                     rows.append(_pack(estimate))
@@ -224,6 +227,10 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
         },
     }
     return Trained(theta.detach(), run.history, complete(card))
+
+
+def _problem(config: MetaTrainConfig, chunk: int, life: Life) -> Problem:
+    return config.problem(chunk, life.set_up, life.number, life.start)
 
 
 def _outer_lr(config: MetaTrainConfig, outer_step: int) -> float:
@@ -312,18 +319,18 @@ def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
 def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
     """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
 
-    The tasks come from the config's validation families, or else from those that it trains on, in the set-up that does
-    not vary; the mean over its directions and over the families by their share.
+    The tasks come from the config's validation families, or else from those that it trains on, in the set-ups that do
+    not vary; the mean over its directions, over the architectures, and over the families by their share.
     """
     judged = replace(config, families=config.validation_families or config.families)
     seeds = Seeds("validate", num_tasks)
     decades = torch.linspace(-config.base_lr_decades, config.base_lr_decades, num_tasks)
     total = torch.zeros(())
     with one_thread(), torch.no_grad():
-        for share, family in judged.shapes:
-            learner = MLP((family.num_features, 32, 32, family.num_classes))
+        for share, set_up in judged.usual_set_ups:
+            learner = set_up.learner()
             fast, kind = config.fast(learner)
-            instances = draw_instances(family, learner, seeds, config.horizon, config.batch_size)
+            instances = draw_instances(set_up.family, learner, seeds, config.horizon, config.batch_size)
             for name in config.directions:
                 loop = config.loop(name, fast, config.centre(name) * 10**decades, theta, kind)
                 _, info = unroll(loop, instances, held_out_every=config.held_out_every)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from metalearn_lib.learners import MLP, layer_sizes
+from metalearn_lib.architectures import ARCHITECTURES, Plain
+from metalearn_lib.learners import MLP, Learner, layer_sizes
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.types import Seeds
 
@@ -17,6 +19,7 @@ _HIDDEN = ((16,), (64,), (16, 16), (32, 32), (64, 32), (32, 32, 32))
 _BATCH_SIZES = (32, 64, 128, 256)
 _WIDE_BATCH_SIZES = (16, *_BATCH_SIZES)
 _HORIZON_FACTORS = (0.5, 1.0, 2.0)
+MLP_NAME = "mlp"
 
 
 class SetUp(NamedTuple):
@@ -27,6 +30,38 @@ class SetUp(NamedTuple):
     batch_size: int
     horizon: int
     family: TaskFamily
+    architecture: str = MLP_NAME
+    loss: str = "cross_entropy"
+    scales_seed: int = 0
+
+    def learner(self, rescale_decades: float = 0.0) -> Learner:
+        """The network; where it is no MLP, it computes with its tensors times random powers of ten."""
+        shape = self.family.num_features, self.family.num_classes, self.hidden
+        if self.architecture == MLP_NAME and self.loss == "cross_entropy":
+            return MLP((shape[0], *self.hidden, shape[1]))
+        kind = Plain if self.architecture == MLP_NAME else ARCHITECTURES[self.architecture]
+        learner = kind(*shape, self.loss)
+        if not rescale_decades:
+            return learner
+        generator = Generator().manual_seed(self.scales_seed)
+        return replace(learner, scales=learner.random_scales(rescale_decades, generator))
+
+
+class Life(NamedTuple):
+    """A chunk's runs from their first step to their horizon, all in one set-up."""
+
+    number: int
+    began: int
+    """the outer step of their first truncation"""
+    start: int | None
+    """the inner step that they begin at: 0, but for a chunk's first life, so that chunks do not end together; None
+    where a chunk keeps its set-up, and its runs end one by one"""
+    set_up: SetUp
+
+    def ends(self, truncation_length: int | None) -> int:
+        """The outer step before which the runs have reached their horizon."""
+        length = truncation_length or self.set_up.horizon
+        return self.began + (self.set_up.horizon - (self.start or 0)) // length
 
 
 def network_at(places: Sequence[float]) -> tuple[tuple[int, ...], int]:

@@ -7,7 +7,7 @@ from metalearn_lib.tasks.base import TaskFamily
 SHIFTS: Registry[type[Shift]] = Registry(
     "metalearn_lib.shifts.base:Shift",
     "translate scale anisotropy axis_anisotropy rotate embedding nuisance imbalance label_noise class_noise overlap"
-    " num_classes corruption natural_split",
+    " num_classes corruption natural_split few_points",
 )
 """The shifts by name."""
 

@@ -5,6 +5,7 @@ from metalearn_lib.tasks.base import TaskFamily
 
 TASKS: Registry[type[TaskFamily]] = Registry(
     "metalearn_lib.tasks.base:TaskFamily",
-    "gaussian_mixture moons spirals checkerboard rings unequal_mixture linear_teacher digits breast_cancer wine mnist",
+    "gaussian_mixture moons spirals checkerboard rings unequal_mixture linear_teacher digits breast_cancer wine mnist"
+    " motifs",
 )
 """The task families by name."""
