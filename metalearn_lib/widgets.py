@@ -20,6 +20,7 @@ from metalearn_lib.inner_loop import CHUNK, InnerLoop
 from metalearn_lib.learners import Batch
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.shifts import SHIFTS, make_shift
+from metalearn_lib.studies import own_loop
 from metalearn_lib.tasks.base import TaskFamily
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.trees import stack, take
@@ -198,6 +199,33 @@ def shift_sliders(rate: LearnedRate | None = None, shifts: Sequence[str] = ()) -
         control.observe(changed, names="value")
     draw()
     return ipywidgets.VBox([family, severity, base_lr, seed, picture])
+
+
+def own_loop_sliders(optimizer: str = "SGD", lr: float = 0.1, num_steps: int = 200) -> ipywidgets.VBox:
+    """A training loop of one's own, live: each release of a slider trains a small network on the digits twice, bare and
+    with `LearnedLR`, at that base rate and that authority.
+    """
+    look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "30em"}}
+    slider = look | {"continuous_update": False}
+    chosen = ipywidgets.Dropdown(
+        options=list(own_loop.OPTIMIZERS), value=optimizer, description="optimizer", **look
+    )
+    rate = ipywidgets.FloatLogSlider(
+        value=lr, min=-4, max=2, step=0.25, description="base learning rate", **slider
+    )
+    authority = ipywidgets.FloatSlider(value=1, min=0, max=1, step=0.1, description="authority", **slider)
+    said, picture = ipywidgets.Label(), ipywidgets.Image(format="svg+xml", width=760)
+
+    def draw() -> None:
+        runs = own_loop.train(str(chosen.value), float(rate.value), float(authority.value), num_steps)
+        said.value = own_loop.told(runs)
+        picture.value = plots.own_loop_svg(runs)
+
+    changed = latest(draw)
+    for control in (chosen, rate, authority):
+        control.observe(changed, names="value")
+    draw()
+    return ipywidgets.VBox([chosen, rate, authority, said, picture])
 
 
 def latest(work: Callable[[], None], pause: float = 0.03) -> Callable[[Any], None]:

@@ -229,3 +229,22 @@ def costs(rows: pd.DataFrame) -> pd.DataFrame:
         }
         found[base] = medians["learned"] / medians["constant"]
     return pd.DataFrame(found)
+
+
+def summary(rows: pd.DataFrame) -> dict[str, Any]:
+    """The numbers that the page quotes, by name: counts over the problems that claims are about."""
+    rows = claimed(rows)
+    told: dict[str, Any] = {"num_problems": rows.problem.nunique(), "num_runs": len(rows)}
+    for base in BASES:
+        name, ratios, bare = base.lower(), rescue(rows, base), rescue(rows, base, "constant")
+        learned = _where(rows, (rows.entrant == "learned") & (rows.base == base))
+        told[f"{name}_good"] = int((ratios[1.0] <= REGISTRATION["no_harm"]["worse"]).sum())
+        told[f"{name}_usual"], told[f"{name}_worst"] = _geometric(ratios[1.0]), float(ratios[1.0].max())
+        told[f"{name}_worst_problem"] = str(ratios[1.0].idxmax())
+        told[f"{name}_diverged"], told[f"{name}_runs"] = int(learned.diverged.sum()), len(learned)
+        for times, ways in ((10, [0.1, 10.0]), (100, [0.01, 100.0])):
+            told[f"{name}_by_{times}"] = int((ratios[ways] <= REGISTRATION["rescue"]["worse"]).all(axis=1).sum())
+            told[f"{name}_usual_by_{times}"] = _geometric(ratios[ways].to_numpy())
+            told[f"{name}_bare_by_{times}"] = _geometric(bare[ways].to_numpy())
+        told[f"{name}_cost"] = float(costs(rows)[base].median())
+    return told | {f"{base.lower()}_feedback": str(found) for base, found in feedback(rows).items()}

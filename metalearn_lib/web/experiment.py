@@ -147,6 +147,10 @@ class Experiment:
             raise ValueError(f"rules {', '.join(self.rules)} need one called 'meta' and at least one rival.")
 
     @property
+    def place(self) -> Place:
+        return self.family, self.hidden, self.batch_size, self.limit
+
+    @property
     def rivals(self) -> list[str]:
         return [key for key in self.rules if key != "meta"]
 
@@ -158,8 +162,7 @@ class Experiment:
     @cached_property
     def why_not_in_a_page(self) -> dict[str, str]:
         """By name, why a page without a kernel does not: also where a severity cannot be traced."""
-        place = self.family, self.hidden, self.batch_size, self.limit
-        faults = {name: _untraced(kind, *place) for name, kind in self.shifts.items()}
+        faults = {name: _untraced(kind, self.place) for name, kind in self.shifts.items()}
         return self.why_not | {name: why for name, why in faults.items() if why}
 
     @property
@@ -336,8 +339,15 @@ def _draw(experiment: Experiment, cell: Cell) -> Instances:
     return draw_instances(cell.family, cell.learner, Seeds("demo", 1), num_steps, batch_size, torch.float64)
 
 
-def _drawing(experiment: Experiment, kind: type[Shift]) -> tuple[Program, list[Draw], Instances]:
+Place = tuple[TaskFamily, tuple[int, ...], int, int]
+"""What of an experiment its instances depend on: family, hidden layers, batch size and limit; rules do not matter."""
+
+
+@lru_cache
+def _drawing(kind: type[Shift], place: Place) -> tuple[Program, list[Draw], Instances]:
     """What draws an instance after a shift, the calls to generators in it, and an example."""
+    family, hidden, batch_size, limit = place
+    experiment = Experiment(family, hidden=hidden, batch_size=batch_size, limit=limit, more=(kind,))
     cell = experiment.cell(kind.name, kind.identity)
     with float64(), Record() as record:
         example = _draw(experiment, cell)
@@ -350,13 +360,10 @@ def _drawing(experiment: Experiment, kind: type[Shift]) -> tuple[Program, list[D
 
 
 @lru_cache
-def _untraced(
-    kind: type[Shift], family: TaskFamily, hidden: tuple[int, ...], batch_size: int, limit: int
-) -> str:
-    """Why a page cannot draw a shift; empty where it can. Rules do not matter, and to print a shift takes a while."""
-    experiment = Experiment(family, hidden=hidden, batch_size=batch_size, limit=limit, more=(kind,))
+def _untraced(kind: type[Shift], place: Place) -> str:
+    """Why a page cannot draw a shift; empty where it can."""
     try:
-        javascript({"draw": _drawing(experiment, kind)[0]})
+        javascript({"draw": _drawing(kind, place)[0]})
     except NotImplementedError as fault:
         return str(fault)
     except (TypeError, ValueError, RuntimeError):  # as Python's own arithmetic raises on a traced severity
@@ -376,7 +383,7 @@ def programs(experiment: Experiment) -> tuple[dict[str, Program], dict[str, Any]
         raise NotImplementedError(next(iter(experiment.why_not_in_a_page.values())))
     example = None
     for name in shown:
-        made[f"draw_{name}"], draws[name], example = _drawing(experiment, experiment.shifts[name])
+        made[f"draw_{name}"], draws[name], example = _drawing(experiment.shifts[name], experiment.place)
     assert example is not None
 
     rules = dict(experiment.rules)

@@ -17,7 +17,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Literal
 
 import torch
@@ -45,8 +45,9 @@ class Program:
     carry: dict[int, int] | None = None
     tracing_mode: Literal["real", "fake"] = "real"
 
-    def trace(self) -> fx.GraphModule:
-        """The ATen operations of the function."""
+    @cached_property
+    def graph(self) -> fx.GraphModule:
+        """The ATen operations of the function, traced once."""
         # every input is a tensor of its own: the tracer knows inputs by identity
         inputs = [tensor.detach().clone() for tensor in self.inputs]
         graph = make_fx(lambda *tensors: list(self.function(*tensors)), tracing_mode=self.tracing_mode)(
@@ -111,7 +112,7 @@ class _Printer:
         self.buffers: list[str] = []
         self.constants: list[str] = []
         self.body: list[str] = []
-        graph = program.trace()
+        graph = program.graph
         values: dict[str, Any] = {}
         inputs: list[View] = []
         outputs: list[View] = []

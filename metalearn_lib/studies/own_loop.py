@@ -1,0 +1,92 @@
+"""A training loop as anybody has one, on scanned digits, bare and under `LearnedLR`: small enough to be live."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.optim import SGD, AdamW, Optimizer
+
+from metalearn_lib.cores import one_thread
+from metalearn_lib.learned_lr import LearnedLR
+from metalearn_lib.tasks.digits import Digits
+from metalearn_lib.types import Seeds
+
+OPTIMIZERS = ("SGD", "momentum", "AdamW")
+
+
+class Curves(NamedTuple):
+    """What a run told, step by step."""
+
+    loss: list[float]
+    """of the minibatch"""
+    lr: list[float]
+    """in force"""
+    held_out: float
+    """loss on held-out points at the end"""
+
+
+@one_thread()
+def train(
+    optimizer: str = "SGD", lr: float = 0.1, authority: float = 1.0, num_steps: int = 200, seed: int = 0
+) -> dict[str, Curves]:
+    """Train a small network on the digits, twice from the same weights on the same minibatches of 32.
+
+    Args:
+        optimizer: one of `OPTIMIZERS`.
+        lr: the rate that is set.
+        authority: of `LearnedLR`; at 0 both are the same, bit for bit.
+
+    Returns:
+        The curves of `"bare"` and of `"with LearnedLR"`.
+
+    Raises:
+        ValueError: for an unknown optimizer.
+    """
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"optimizer={optimizer!r} is unknown; use one of {', '.join(OPTIMIZERS)}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a rate far off puts inputs out of range is what one is to see
+        return {
+            "bare": _run(optimizer, lr, None, num_steps, seed),
+            "with LearnedLR": _run(optimizer, lr, authority, num_steps, seed),
+        }
+
+
+def _run(name: str, lr: float, authority: float | None, num_steps: int, seed: int) -> Curves:
+    x, y, x_test, y_test = (each[0] for each in Digits().stack(Seeds("demo", 1, seed)))
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Linear(x.shape[1], 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+    optimizer: Optimizer = AdamW(model.parameters(), lr) if name == "AdamW" else SGD(model.parameters(), lr)
+    if name == "momentum":
+        optimizer.param_groups[0]["momentum"] = 0.9
+    learned = None if authority is None else LearnedLR(optimizer, authority=authority)
+    losses, rates = [], []
+    for _ in range(num_steps):
+        rows = torch.randint(len(x), (32,))
+        loss = cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        if learned is not None:
+            learned.observe(loss)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        rates.append(lr if learned is None else learned.get_last_lr()[0])
+    with torch.no_grad():
+        held_out = float(cross_entropy(model(x_test), y_test))
+    return Curves(losses, rates, held_out)
+
+
+def told(runs: dict[str, Curves]) -> str:
+    """How both came out, in a sentence."""
+    ends = {
+        name: f"{run.held_out:.3g}" if math.isfinite(run.held_out) else "diverged"
+        for name, run in runs.items()
+    }
+    return "held-out loss: " + ", ".join(f"{name} {end}" for name, end in ends.items())

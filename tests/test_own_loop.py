@@ -1,0 +1,88 @@
+"""The live training loop of one's own: what it computes, what it draws, and its controls."""
+
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from metalearn_lib import plots, widgets
+from metalearn_lib.studies import own_loop
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("optimizer", own_loop.OPTIMIZERS)
+def test_without_authority_both_runs_are_one_bit_for_bit_and_with_it_they_part(optimizer):
+    runs = own_loop.train(optimizer, 0.05, authority=0.0, num_steps=5)
+    assert runs["bare"] == runs["with LearnedLR"]
+    runs = own_loop.train(optimizer, 0.05, num_steps=5)
+    assert runs["bare"].loss[0] == runs["with LearnedLR"].loss[0]
+    assert runs["bare"].lr == [0.05] * 5 != runs["with LearnedLR"].lr
+
+
+def test_a_rate_a_hundred_times_too_large_is_put_right():
+    runs = own_loop.train("SGD", 10.0)
+    assert runs["with LearnedLR"].held_out < 0.5 * runs["bare"].held_out
+    said = own_loop.told(
+        {"bare": runs["bare"]._replace(held_out=float("inf")), "b": runs["bare"]._replace(held_out=0.25)}
+    )
+    assert said == "held-out loss: bare diverged, b 0.25"
+    with pytest.raises(ValueError, match="optimizer='Lion' is unknown; use one of SGD, momentum, AdamW"):
+        own_loop.train("Lion")
+
+
+def test_loss_and_rate_are_drawn_step_by_step():
+    runs = own_loop.train(num_steps=4)
+    for ax, field in zip(plots.own_loop(runs), ("loss", "lr"), strict=True):
+        for line, run in zip(ax.lines, runs.values(), strict=True):
+            assert line.get_xdata().tolist() == [1, 2, 3, 4]
+            assert line.get_ydata().tolist() == getattr(run, field)
+    assert ElementTree.fromstring(plots.own_loop_svg(runs)).tag.endswith("svg")
+
+
+def test_a_slider_trains_again_at_its_rate():
+    box = widgets.own_loop_sliders(lr=0.1, num_steps=5)
+    optimizer, rate, authority, said, picture = box.children
+    seen = {(said.value, picture.value)}
+    rate.value = 1.0
+    assert said.value == own_loop.told(own_loop.train("SGD", 1.0, num_steps=5))
+    seen.add((said.value, picture.value))
+    authority.value = 0.5
+    assert said.value == own_loop.told(own_loop.train("SGD", 1.0, 0.5, num_steps=5))
+    seen.add((said.value, picture.value))
+    optimizer.value = "AdamW"
+    seen.add((said.value, picture.value))
+    assert len(seen) == 4
+
+
+def test_a_rescue_is_drawn_problem_by_problem_with_the_geometric_mean_thick():
+    bare = pd.DataFrame({0.1: [4.0, 1.0], 1.0: [1.0, 1.0]}, index=["a", "b"])
+    learned = pd.DataFrame({0.1: [1.0, 1000.0], 1.0: [1.0, 1.2]}, index=["a", "b"])
+    (ax,) = plots.rescue({"SGD": (bare, learned)})
+    drawn = [list(line.get_ydata()) for line in ax.lines]
+    assert drawn[:2] == [[4, 1], [1, 1]]
+    assert drawn[2] == pytest.approx([2, 1])
+    assert drawn[4] == [30, 1.2]  # as far as the figure goes
+    assert drawn[5] == pytest.approx([30**0.5, 1.2**0.5])
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == [
+        "the rate as it is set",
+        "with LearnedLR",
+    ]
+
+
+def test_a_profile_of_times_steps_up_where_an_entrant_arrives():
+    shares = pd.DataFrame({"LearnedLR on SGD": [0.5, 1.0], "Prodigy": [0.0, 0.5]}, index=[1.0, 4.0])
+    ax = plots.time_profile(shares)
+    assert [line.get_label() for line in ax.lines] == list(shares.columns)
+    for line, name in zip(ax.lines, shares.columns, strict=True):
+        assert np.array_equal(line.get_ydata(), shares[name])
+    assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth()
