@@ -20,7 +20,7 @@ def runs(monkeypatch):
     small = {name: problems.PROBLEMS[name]._replace(steps=6) for name in ("diabetes", "quadratic")}
     monkeypatch.setattr(runs, "PROBLEMS", small)
     monkeypatch.setattr(runs, "SHORT", 3)
-    monkeypatch.setattr(runs, "FREE", {})
+    monkeypatch.setattr(runs, "FREE", {"DoG": runs.FREE["DoG"]})
     monkeypatch.setattr(runs, "BASES", {"SGD": runs.BASES["SGD"]})
     yield runs
     for name in ("problems", "entrants", "runs"):
@@ -36,8 +36,7 @@ def held(runs, path, names, stop=None):
                 continue
             if len(kept.done) == stop:
                 return kept
-            tuned = 0.0 if job.entrant == "tune" else kept.tuned(job.problem, job.base, job.steps)
-            replayed = kept.factors(job) if job.entrant == "replayed" else {}
+            tuned, replayed = kept.before(job)
             kept.add(runs.answer(job, tuned, None, replayed))
     return kept
 

@@ -61,12 +61,7 @@ def main() -> None:
         for some in rounds:
             asked = []
             for job in some:
-                tuned = (
-                    0.0
-                    if not job.base or job.entrant == "tune"
-                    else kept.tuned(job.problem, job.base, job.steps)
-                )
-                replayed = kept.factors(job) if job.entrant == "replayed" else {}
+                tuned, replayed = kept.before(job)
                 asked.append(pool.submit(answer, job, tuned, arguments.rule, replayed))
             try:
                 for future in as_completed(asked):

@@ -80,6 +80,11 @@ class Kept:
         with atomic_path(self.path) as partial:
             pq.write_table(pa.Table.from_pylist(self.rows, schema), partial, compression="zstd")
 
+    def before(self, job: Job) -> tuple[float, dict[int, list[float]]]:
+        """What a job needs to know: the tuned rate for its steps, and factors by seed where it replays them."""
+        tuned = 0.0 if job.entrant == "tune" or not job.base else self.tuned(job.problem, job.base, job.steps)
+        return tuned, self.factors(job) if job.entrant == "replayed" else {}
+
     def tuned(self, problem: str, base: str, steps: int) -> float:
         """The rate that was best after so many steps, of those that were tried."""
         cost: dict[float, list[float]] = {}
@@ -149,11 +154,18 @@ def answer(job: Job, lr: float, rule: str | None, replayed: dict[int, list[float
     rows = []
     tunes = job.entrant == "tune"
     for seed in TUNED if tunes else SCORED:
-        for rate in grid(job.base) if tunes else [lr * job.factor or BASES[job.base][2]]:
+        for rate in grid(job.base) if tunes else [set_rate(job, lr)]:
             others = [told for other, told in replayed.items() if other != seed]
             mean = geometric_mean(others) if others else []
             rows.append({**job._asdict(), "seed": seed, "lr": rate, **run(job, seed, rate, rule, mean)})
     return rows
+
+
+def set_rate(job: Job, tuned: float) -> float:
+    """The rate that a job sets; nan where its entrant finds one."""
+    if not job.base:
+        return math.nan
+    return tuned * job.factor if job.factor else BASES[job.base][2]
 
 
 @one_thread()
