@@ -5,6 +5,7 @@ import gc
 import io
 import math
 import pickle
+import statistics
 import warnings
 from itertools import pairwise
 
@@ -265,7 +266,8 @@ def test_a_loss_below_0_is_never_taken_for_one_that_diverged(model):
         loss.backward()
         learned.observe(loss)
         optimizer.step()
-    assert loss.item() == pytest.approx(-2, abs=0.1)
+    # a curve without noise, at whose bottom a step too long shows at once
+    assert statistics.median(each.loss for each in learned.history()[-20:]) == pytest.approx(-2, abs=0.1)
     assert "not finite" not in learned.num_guarded
     assert all(math.isfinite(each.factor) for each in learned.history())
 

@@ -1,5 +1,6 @@
 """The live training loop of one's own: what it computes, what it draws, and its controls."""
 
+import math
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -38,6 +39,13 @@ def test_a_rate_a_hundred_times_too_large_is_put_right():
     assert said == "held-out loss: bare diverged, b 0.25"
     with pytest.raises(ValueError, match="optimizer='Lion' is unknown; use one of SGD, momentum, AdamW"):
         own_loop.train("Lion")
+
+
+def test_the_cost_of_a_step_is_told_by_optimizer_and_number_of_weights():
+    costs = own_loop.step_cost(widths=(4, 8), batch_size=2, rounds=2)
+    assert list(costs) == list(own_loop.OPTIMIZERS)
+    assert all(list(each) == [32 * 4 + 4 + 2 * 20 + 50, 32 * 8 + 8 + 2 * 72 + 90] for each in costs.values())
+    assert all(math.isfinite(ratio) and ratio > 0 for each in costs.values() for ratio in each.values())
 
 
 def test_loss_and_rate_are_drawn_step_by_step():

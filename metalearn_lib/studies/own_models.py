@@ -243,7 +243,9 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
         told[f"{name}_worst_problem"] = str(ratios[1.0].idxmax())
         told[f"{name}_diverged"], told[f"{name}_runs"] = int(learned.diverged.sum()), len(learned)
         for times, ways in ((10, [0.1, 10.0]), (100, [0.01, 100.0])):
-            told[f"{name}_by_{times}"] = int((ratios[ways] <= REGISTRATION["rescue"]["worse"]).all(axis=1).sum())
+            told[f"{name}_by_{times}"] = int(
+                (ratios[ways] <= REGISTRATION["rescue"]["worse"]).all(axis=1).sum()
+            )
             told[f"{name}_usual_by_{times}"] = _geometric(ratios[ways].to_numpy())
             told[f"{name}_bare_by_{times}"] = _geometric(bare[ways].to_numpy())
         told[f"{name}_cost"] = float(costs(rows)[base].median())
