@@ -106,29 +106,29 @@ class Kept:
 
 
 def jobs(names: Sequence[str], rule: str | None) -> list[list[Job]]:
-    """All that is asked, in three rounds of which each needs the ones before."""
-    first: list[Job] = []
-    second: list[Job] = []
-    third: list[Job] = []
+    """All that is asked, in rounds: rates are tuned, then come those whom claims are about, then what replays them, and
+    last what is only shown.
+    """
+    tuned: list[Job] = []
+    claimed: list[Job] = []
+    replayed: list[Job] = []
+    shown: list[Job] = []
     for name in names:
         long = PROBLEMS[name].steps
-        second += [Job(name, free, "", 1.0, steps) for free in FREE for steps in (SHORT, long)]
+        claimed += [Job(name, free, "", 1.0, long) for free in FREE]
+        shown += [Job(name, free, "", 1.0, SHORT) for free in FREE]
         for base in BASES:
             told = rule_told(base, rule)
-            first.append(Job(name, "tune", base, -1.0, long))
-            second += [Job(name, "constant", base, factor, long) for factor in FACTORS]
-            second += [Job(name, "constant", base, 1.0, SHORT), Job(name, "plateau", base, 1.0, long)]
-            second += [
-                Job(name, "cosine", base, factor, steps) for factor in (0.0, 1.0) for steps in (SHORT, long)
-            ]
-            second += [
-                Job(name, "learned", base, factor, steps, told)
-                for factor in FACTORS
-                for steps in (SHORT, long)
-            ]
-            second += [Job(name, "unguarded", base, factor, long, told) for factor in (0.01, 1.0, 100.0)]
-            third.append(Job(name, "replayed", base, 1.0, long, told))
-    return [first, second, third]
+            tuned.append(Job(name, "tune", base, -1.0, long))
+            claimed += [Job(name, "constant", base, factor, long) for factor in FACTORS]
+            claimed += [Job(name, "learned", base, factor, long, told) for factor in FACTORS]
+            claimed += [Job(name, "cosine", base, factor, long) for factor in (0.0, 1.0)]
+            replayed.append(Job(name, "replayed", base, 1.0, long, told))
+            shown += [Job(name, "constant", base, 1.0, SHORT), Job(name, "plateau", base, 1.0, long)]
+            shown += [Job(name, "cosine", base, factor, SHORT) for factor in (0.0, 1.0)]
+            shown += [Job(name, "learned", base, factor, SHORT, told) for factor in FACTORS]
+            shown += [Job(name, "unguarded", base, factor, long, told) for factor in (0.01, 1.0, 100.0)]
+    return [tuned, claimed, replayed, shown]
 
 
 def rule_told(base: str, rule: str | None) -> str:
