@@ -27,6 +27,29 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def check_output(path: str | os.PathLike[str], suffix: str) -> Path:
+    """Where something is to be written that takes long to compute, refused before it is computed.
+
+    Args:
+        suffix: what its name must end in, so that nothing else is overwritten by a slip.
+
+    Raises:
+        ValueError: for a name that ends otherwise, what is there and is no file, or a folder that cannot be written in.
+    """
+    told, path = os.fspath(path), Path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"{told!r} does not end in {suffix}; name it e.g. {path.stem or 'out'}{suffix}.")
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{told!r} is there and is no file; name another.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise ValueError(f"{told!r} cannot be written ({fault.strerror}); name another place.") from fault
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise ValueError(f"{told!r} cannot be written (no permission); name another place.")
+    return path
+
+
 def cache_folder() -> Path:
     """Where the user keeps what can be made again: `metalearn_lib` in `XDG_CACHE_HOME`, or else in `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metalearn_lib"

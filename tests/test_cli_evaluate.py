@@ -58,6 +58,13 @@ def test_the_command_prints_a_line_for_each_rival_and_writes_every_run_and_a_fig
         (["--family", "moon"], "task family 'moon' is unknown; did you mean 'moons'?"),
         (["--family", "metalearn_lib.shifts.scale:Scale"], "is made from another family, as a shift is"),
         (["--instances", "0"], "count must be at least 1"),
+        *(
+            (["--delta", each], f"delta={float(each)} must lie between 0 and 1")
+            for each in ("nan", "inf", "0", "1", "-0.1")
+        ),
+        (["--out", "found.svg"], "'found.svg' does not end in .parquet; name it e.g. found.parquet"),
+        (["--out", ""], "'' does not end in .parquet"),
+        (["--out", "/dev/full"], "'/dev/full' does not end in .parquet"),
     ],
 )
 def test_a_bad_wish_ends_with_one_sentence_and_status_2(tmp_path, capsys, arguments, message):

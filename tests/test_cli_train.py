@@ -72,3 +72,28 @@ def test_a_bad_setting_ends_with_one_sentence_and_status_2(tmp_path, capsys, arg
     assert cli.main(["train", "--out", str(tmp_path / "x.safetensors"), *arguments]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_training_would_overwrite_or_could_not_write_is_refused_before_it_trains(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.safetensors").write_text("mine")
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").write_text("")
+    for out, message in {
+        "/dev/full": "'/dev/full' does not end in .safetensors; name it e.g. full.safetensors",
+        "": "'' does not end in .safetensors; name it e.g. out.safetensors",
+        "notes.safetensors": "notes.safetensors is no trained meta-optimizer",
+        "folder.safetensors": "'folder.safetensors' is there and is no file; name another",
+        "file/a.safetensors": "'file/a.safetensors' cannot be written",
+        f"{'a' * 300}.safetensors": "cannot be written (File name too long); name another place",
+    }.items():
+        assert cli.main(["train", "--out", out, *TINY]) == 2
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "notes.safetensors").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "file",
+        "folder.safetensors",
+        "notes.safetensors",
+    ]

@@ -1,6 +1,9 @@
 """The live training loop of one's own: what it computes, what it draws, and its controls."""
 
+import json
 import math
+import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -8,6 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from metalearn_lib import plots, widgets
 from metalearn_lib.studies import own_loop
@@ -94,3 +99,30 @@ def test_a_profile_of_times_steps_up_where_an_entrant_arrives():
     for line, name in zip(ax.lines, shares.columns, strict=True):
         assert np.array_equal(line.get_ydata(), shares[name])
     assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth()
+
+
+def snippets():
+    """The pieces of code that the chapter shows."""
+    path = Path(__file__).parents[1] / "notebooks" / "own_models.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.S)
+
+
+@pytest.mark.filterwarnings("ignore:LearnedLR sees an input")
+def test_the_loop_that_the_chapter_shows_trains():
+    plain = next(code for code in snippets() if "for x, y in loader" in code)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loader = [(torch.randn(8, 3), torch.randint(2, (8,))) for _ in range(5)]
+    names = {"model": model, "optimizer": optimizer, "loader": loader, "loss_fn": nn.functional.cross_entropy}
+    exec(plain, names)
+    assert len(names["learned"].history()) == len(loader)
+
+
+def test_code_for_other_trainers_is_python_and_calls_what_there_is():
+    lightning, hugging_face = (code for code in snippets() if "for x, y in loader" not in code)
+    assert "LearnedLR(optimizer)" in lightning
+    assert "self.learned.observe(loss)" in hugging_face
+    for code in (lightning, hugging_face):
+        compile(code, "chapter", "exec")

@@ -65,11 +65,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _run(arguments: argparse.Namespace) -> int:
     from dataclasses import replace
-    from pathlib import Path
 
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate, family_cell, shifted_cell
     from metalearn_lib.evaluate.contestants import contestant
     from metalearn_lib.evaluate.methods import as_draw
+    from metalearn_lib.files import check_output
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
@@ -88,7 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
         cell = replace(cell, delta=arguments.delta)
         names = dict.fromkeys(["sgd", *arguments.rivals.split(",")])
         methods = {label: as_draw(recipes) for label, recipes in map(contestant, names)}
-        out = Path(arguments.out or f"evaluate-{cell.name.replace(' ', '-')}.parquet")
+        default = f"evaluate-{cell.name.replace(' ', '-')}.parquet"
+        out = check_output(default if arguments.out is None else arguments.out, ".parquet")
         seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
         table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)
     except ValueError as error:

@@ -75,9 +75,12 @@ def _run(arguments: argparse.Namespace) -> int:
     import torch
 
     from metalearn_lib.cards import load_theta, save_theta
+    from metalearn_lib.files import check_output
     from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
     try:
+        if check_output(arguments.out, ".safetensors").exists():
+            load_theta(arguments.out)  # refused where it is no rule, which would be lost
         card = (
             load_theta(arguments.like)[1]
             if arguments.like

@@ -116,7 +116,7 @@ def evaluate(
         A table with the columns of `store.COLUMNS`.
 
     Raises:
-        ValueError: for cells that share a name, or seeds of another use.
+        ValueError: for cells that share a name, a threshold that is none, or seeds of another use.
         RuntimeError: when a threshold cannot be reached, or rows are missing.
         StoreError: when a kept file is damaged.
     """
@@ -125,6 +125,10 @@ def evaluate(
     names = [cell.name for cell in cells]
     if len(set(names)) < len(names):
         raise ValueError(f"cells {names} share a name; give each its own.")
+    if wrong := [cell.delta for cell in cells if not 0 < cell.delta < 1]:
+        raise ValueError(
+            f"delta={wrong[0]} must lie between 0 and 1: the part of the loss left at the threshold."
+        )
     kept = store if isinstance(store, Store) else Store(store, store and f"{os.fspath(store)}.parts")
     asked = jobs(cells, methods, score_seeds, tune_seeds)
     tables = answer(asked, kept, workers, progress)

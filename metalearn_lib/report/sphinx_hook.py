@@ -35,6 +35,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def execute_notebooks(app: Sphinx, config: Config) -> None:
     """Bring the executed notebooks up to date; METALEARN_PROFILE and METALEARN_JOBS say how."""
+    if not Path(app.srcdir, "index.md").is_file():
+        raise ExtensionError(
+            f"{app.srcdir} holds no pages of the book; build it with `jupyter-book build book`"
+        )
     jobs = os.environ.get("METALEARN_JOBS")
     if jobs is not None and not jobs.isdecimal():
         raise ExtensionError(f"METALEARN_JOBS={jobs!r} is not a number of processes; set it to e.g. 4")
