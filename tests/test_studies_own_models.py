@@ -1,9 +1,11 @@
+import hashlib
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from metalearn_lib.cards import load_theta
 from metalearn_lib.studies import own_models
 
 LOOKS = [0, 10, 100, 1000]
@@ -133,3 +135,18 @@ def test_feedback_guard_and_cost_are_held_against_their_controls(read):
     assert table["worst problem"].tolist() == pytest.approx([0.5] * 9)
     assert own_models.acted(rows).loc["too fast"].tolist() == pytest.approx([3.0] * 3)
     assert own_models.costs(rows).loc["a"].tolist() == pytest.approx([1.5] * 3)
+
+
+def test_the_kept_rows_are_of_the_rules_that_ship_and_of_all_that_was_registered():
+    rows = own_models.read()
+    told = rows[rows.rule != ""].groupby("base").rule.unique()
+    for base, names in told.items():
+        (name,) = {each.split()[0] for each in names}
+        digest = hashlib.sha256(load_theta(name)[0].numpy().tobytes()).hexdigest()[:8]
+        assert list(names) == [f"{name} {digest}"], base
+    assert set(own_models.REGISTRATION["held_back"] + own_models.REGISTRATION["control"]) < set(rows.problem)
+    assert own_models.claimed(rows).problem.nunique() == 12
+    claims = rows[rows.long & rows.entrant.isin(["learned", "constant"])].groupby(
+        ["problem", "base", "entrant"]
+    )
+    assert set(claims.size()) == {5 * len(own_models.FACTORS)}
