@@ -106,12 +106,12 @@ class Kept:
 
 
 def jobs(names: Sequence[str], rule: str | None) -> list[list[Job]]:
-    """All that is asked, in rounds: rates are tuned, then come those whom claims are about, then what replays them, and
+    """All that is asked, in rounds: rates are tuned, then come those whom claims are about, then their controls, and at
     last what is only shown.
     """
     tuned: list[Job] = []
     claimed: list[Job] = []
-    replayed: list[Job] = []
+    controls: list[Job] = []
     shown: list[Job] = []
     for name in names:
         long = PROBLEMS[name].steps
@@ -123,12 +123,12 @@ def jobs(names: Sequence[str], rule: str | None) -> list[list[Job]]:
             claimed += [Job(name, "constant", base, factor, long) for factor in FACTORS]
             claimed += [Job(name, "learned", base, factor, long, told) for factor in FACTORS]
             claimed += [Job(name, "cosine", base, factor, long) for factor in (0.0, 1.0)]
-            replayed.append(Job(name, "replayed", base, 1.0, long, told))
+            controls.append(Job(name, "replayed", base, 1.0, long, told))
             shown += [Job(name, "constant", base, 1.0, SHORT), Job(name, "plateau", base, 1.0, long)]
             shown += [Job(name, "cosine", base, factor, SHORT) for factor in (0.0, 1.0)]
             shown += [Job(name, "learned", base, factor, SHORT, told) for factor in FACTORS]
-            shown += [Job(name, "unguarded", base, factor, long, told) for factor in (0.01, 1.0, 100.0)]
-    return [tuned, claimed, replayed, shown]
+            controls += [Job(name, "unguarded", base, factor, long, told) for factor in (0.01, 1.0, 100.0)]
+    return [tuned, claimed, controls, shown]
 
 
 def rule_told(base: str, rule: str | None) -> str:

@@ -248,5 +248,9 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
             )
             told[f"{name}_usual_by_{times}"] = _geometric(ratios[ways].to_numpy())
             told[f"{name}_bare_by_{times}"] = _geometric(bare[ways].to_numpy())
+        free = {factor: against_tuned(rows, "unguarded", base, factor) for factor in (0.01, 100.0)}
+        told[f"{name}_free_by_100"] = _geometric(
+            [each.value for some in free.values() for each in some.values()]
+        )
         told[f"{name}_cost"] = float(costs(rows)[base].median())
     return told | {f"{base.lower()}_feedback": str(found) for base, found in feedback(rows).items()}
