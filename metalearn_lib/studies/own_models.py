@@ -121,7 +121,12 @@ def kept_promises(rows: pd.DataFrame) -> pd.DataFrame:
             what = f"problems within {wrong['worse'] - 1:.0%} from a rate wrong by {times} either way"
             promise(base, what, good, wrong[f"at_least_by_{times}"], least=True)
         own = _where(rows, (rows.entrant == "learned") & (rows.base == base))
-        promise(base, "runs that diverge", int(own.diverged.sum()), wrong["diverged"])
+        promise(
+            base,
+            "runs that diverge, or overfit to above the untrained loss",
+            int(own.diverged.sum()),
+            wrong["diverged"],
+        )
     return pd.DataFrame(table)
 
 
@@ -186,8 +191,9 @@ def feedback(rows: pd.DataFrame) -> dict[str, Interval]:
     """
     found = {}
     for base in BASES:
-        logs = log_ratios(pick(rows, "learned", base), pick(rows, "replayed", base))
-        found[base] = interval(np.array([each.mean() for each in logs.values()]))
+        replayed = pick(rows, "replayed", base)
+        logs = log_ratios(replayed, pick(rows, "learned", base))
+        found[base] = interval(-np.array([each.mean() for each in logs.values()]))
     return found
 
 
@@ -197,8 +203,10 @@ def unguarded(rows: pd.DataFrame) -> pd.DataFrame:
     for base in BASES:
         for factor in (0.01, 1.0, 100.0):
             on, off = (pick(rows, entrant, base, factor) for entrant in ("learned", "unguarded"))
+            on = _where(on, on.problem.isin(off.problem))
             logs = np.array([each.mean() for each in log_ratios(on, off).values()])
-            found = {"optimizer": base, "rate": factor, "loss, with over without": str(interval(logs))}
+            found = {"optimizer": base, "rate": factor, "problems": len(logs)}
+            found |= {"loss, with over without": str(interval(logs))}
             found |= {"worst problem": float(np.exp(logs.max()))}
             found |= {"diverge with": int(on.diverged.sum()), "diverge without": int(off.diverged.sum())}
             table.append(found)
