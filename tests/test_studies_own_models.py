@@ -123,6 +123,28 @@ def test_the_profile_holds_every_entrant_against_the_fastest_and_a_failure_at_tw
     assert own_models.ranked(times).iloc[0] == 1
 
 
+def test_standing_says_who_needs_no_rate_and_is_ahead_or_behind():
+    names = ["SGD, tuned", "MoMo", "LearnedLR on AdamW", "default with cosine", "Prodigy"]
+    told = own_models.standing(pd.Series(dict(zip(names, (0.9, 0.8, 0.7, 0.6, 0.5), strict=True))))
+    assert told == {
+        **{"first": "SGD, tuned", "best_free": "MoMo"},
+        **{"behind": "default with cosine, Prodigy", "ahead": "MoMo"},
+    }
+
+
+def test_the_summary_counts_what_claims_are_about_and_names_no_control(read):
+    bad = WELL | {1.0: 0.02, 10.0: 0.04}
+    told = own_models.summary(
+        read([*everybody("a", WELL), *everybody("b", bad), *everybody("quadratic", bad)])
+    )
+    assert (told["num_problems"], told["sgd_good"], told["sgd_worst_problem"]) == (2, 1, "b")
+    assert told["sgd_usual"] == pytest.approx(2**0.5)
+    assert told["sgd_usual_by_10"] == pytest.approx(4**0.25)
+    assert told["sgd_bare_by_100"] == pytest.approx(1)
+    assert told["sgd_free_by_100"] == pytest.approx(2)
+    assert told["num_replayed"] == 2
+
+
 def test_feedback_guard_and_cost_are_held_against_their_controls(read):
     slow = [
         {**each, "milliseconds": 1.5} if each["entrant"] == "learned" else each

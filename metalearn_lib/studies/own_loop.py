@@ -7,7 +7,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import torch
@@ -108,15 +108,16 @@ def step_cost(
         widths: of networks of four layers.
         batch_size: points of a step; forward and backward take their time, what `LearnedLR` does does not.
     """
-    costs: dict[str, dict[int, float]] = {}
-    for name in OPTIMIZERS:
-        for width in widths:
+    costs: dict[str, dict[int, float]] = {name: {} for name in OPTIMIZERS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, width in product(OPTIMIZERS, widths):
             (bare, count), (learned, _) = (
                 _stepper(name, width, batch_size, learns) for learns in (False, True)
             )
             pairs = [(bare(), learned()) for _ in range(rounds + 10)][10:]
             spent = [statistics.median(each) for each in zip(*pairs, strict=True)]
-            costs.setdefault(name, {})[count] = spent[1] / spent[0]
+            costs[name][count] = spent[1] / spent[0]
     return costs
 
 

@@ -185,6 +185,19 @@ def ranked(table: pd.DataFrame) -> pd.Series:
     return pd.Series(profile(table, at.tolist()).mean()).sort_values(ascending=False)
 
 
+def standing(ranks: pd.Series) -> dict[str, str]:
+    """Who is first, who is first of those that need no rate, and who of these, and of the default with cosine, is ahead
+    of `LearnedLR` on AdamW and who is not.
+    """
+    free = [name for name in ranks.index if name in (*FREE, "default with cosine")]
+    ours = ranks["LearnedLR on AdamW"]
+    behind = [name for name in free if ranks[name] < ours]
+    ahead = [name for name in free if name not in behind]
+    best = next(name for name in free if name in FREE)
+    told = {"behind": ", ".join(behind) or "none", "ahead": ", ".join(ahead) or "none"}
+    return {"first": str(ranks.index[0]), "best_free": best} | told
+
+
 def feedback(rows: pd.DataFrame) -> dict[str, Interval]:
     """By optimizer, the loss over that of its own mean schedule replayed, over problems and seeds: below 1, watching
     helps.
@@ -243,6 +256,7 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
     """The numbers that the page quotes, by name: counts over the problems that claims are about."""
     rows = claimed(rows)
     told: dict[str, Any] = {"num_problems": rows.problem.nunique(), "num_runs": len(rows)}
+    told["num_replayed"] = _where(rows, rows.entrant == "replayed").problem.nunique()
     for base in BASES:
         name, ratios, bare = base.lower(), rescue(rows, base), rescue(rows, base, "constant")
         learned = _where(rows, (rows.entrant == "learned") & (rows.base == base))
