@@ -221,10 +221,14 @@ class LearnedLR:
             return None
 
         def observed() -> Any:
-            self._forget()
-            loss = closure()
-            if not self._pending:  # or the closure has told it, perhaps with a norm
-                self.observe(loss)
+            last = self._pending[-1:]  # of the micro-batches that came without a step
+            try:
+                loss = closure()
+            except BaseException:
+                self._forget()
+                raise
+            if [id(each) for each in self._pending[-1:]] == [id(each) for each in last]:
+                self.observe(loss)  # or the closure has told it, perhaps with a norm
             self._act()
             return loss
 

@@ -367,7 +367,14 @@ def test_training_rests_while_it_is_out_of_sight(visit: Any) -> None:
     )
     wait_until(page, f"{AT_STEP} >= 1")
     page.evaluate("scrollTo(0, 4000)")
-    page.wait_for_timeout(400)
+    page.wait_for_function(
+        """() => {
+            const told = document.querySelector("[data-out=status]").textContent;
+            if (told !== window.told) Object.assign(window, { told, since: performance.now() });
+            return performance.now() - window.since > 1000;
+        }""",
+        polling=50,
+    )
     rested = text(page, "status")
     page.wait_for_timeout(400)
     assert text(page, "status") == rested

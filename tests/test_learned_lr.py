@@ -370,6 +370,37 @@ def test_with_a_closure_gradients_are_read_after_it_and_lbfgs_is_refused(model):
     assert LearnedLR(torch.optim.NAdam(model.parameters()), rule="adam_multi").rule == "adam_multi"
 
 
+def test_micro_batches_before_a_closure_count_and_what_a_failed_one_told_does_not(model):
+    """As Lightning accumulates: closures without a step, and then a step with the last."""
+    other = copy.deepcopy(model)
+    train(other, *(whole := pair(other)), steps=range(2))
+    for tells in (True, False):
+        own = copy.deepcopy(model)
+        optimizer, learned = pair(own)
+        for step in range(2):
+            halves = list(zip(X[step].split(8), Y[step].split(8), strict=True))
+
+            def closure(number, own=own, optimizer=optimizer, learned=learned, halves=halves, tells=tells):
+                if number == 0:
+                    optimizer.zero_grad()
+                loss = cross_entropy(own(halves[number][0]), halves[number][1])
+                if tells or number == 0:
+                    learned.observe(loss)
+                (loss / 2).backward()
+                return loss
+
+            def fails(closure=closure):
+                closure(0)
+                raise ZeroDivisionError
+
+            with pytest.raises(ZeroDivisionError):
+                optimizer.step(fails)
+            closure(0)
+            optimizer.step(lambda closure=closure: closure(1))
+        assert learned.factor == pytest.approx(whole[1].factor, rel=1e-4)
+        assert len(learned.history()) == 2
+
+
 # 19
 @pytest.mark.parametrize(
     "make",
