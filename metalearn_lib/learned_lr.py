@@ -221,13 +221,14 @@ class LearnedLR:
             return None
 
         def observed() -> Any:
-            last = self._pending[-1:]  # of the micro-batches that came without a step
+            # of the micro-batches that came without a step
+            last = self._pending[-1] if self._pending else None
             try:
                 loss = closure()
             except BaseException:
                 self._forget()
                 raise
-            if [id(each) for each in self._pending[-1:]] == [id(each) for each in last]:
+            if not self._pending or self._pending[-1] is last:
                 self.observe(loss)  # or the closure has told it, perhaps with a norm
             self._act()
             return loss
