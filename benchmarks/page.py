@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from metalearn_lib import web
-from metalearn_lib.web.experiment import Experiment, programs
+from metalearn_lib.web.experiment import Experiment
 from metalearn_lib.web.generator import javascript
+from metalearn_lib.web.tracing import programs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from browser import open_browser

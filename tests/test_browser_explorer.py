@@ -17,8 +17,9 @@ from metalearn_lib.evaluate import Cell, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import Instances
 from metalearn_lib.types import Seeds
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import Experiment, instance, programs
+from metalearn_lib.web.experiment import Experiment
 from metalearn_lib.web.generator import javascript
+from metalearn_lib.web.tracing import instance, programs
 
 MILD = {"scale": 2.0, "translate": 1.0, "anisotropy": 4.0}
 MILD |= {"axis_anisotropy": 4.0, "label_noise": 0.1, "class_noise": 0.1, "corruption": 0.1}

@@ -19,9 +19,10 @@ from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import GRID, Experiment, Record, Replay, instance, programs
+from metalearn_lib.web.experiment import GRID, Experiment
 from metalearn_lib.web.explorer import TorchEngine
 from metalearn_lib.web.generator import javascript
+from metalearn_lib.web.tracing import Record, Replay, instance, programs, why_not_in_a_page
 
 SHOWN = ["translate", "scale", "anisotropy", "axis_anisotropy", "label_noise", "class_noise", "corruption"]
 SETTINGS = {"shift": "scale", "severity": 2.0, "seed": 3, "rival": "adam", "rate": 1.0}
@@ -122,9 +123,9 @@ def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experi
 
 
 def test_the_page_offers_every_shift_with_stops_or_says_why_it_does_not(experiment: Experiment) -> None:
-    assert set(experiment.shifts) - set(experiment.why_not_in_a_page) == set(SHOWN)
-    assert set(experiment.why_not_in_a_page) == set(SHIFTS) - set(SHOWN)
-    assert "cannot be traced" in experiment.why_not_in_a_page["rotate"]
+    assert set(experiment.shifts) - set(why_not_in_a_page(experiment)) == set(SHOWN)
+    assert set(why_not_in_a_page(experiment)) == set(SHIFTS) - set(SHOWN)
+    assert "cannot be traced" in why_not_in_a_page(experiment)["rotate"]
     assert "another number of features" in experiment.why_not["nuisance"]
     assert "stops" in experiment.why_not["natural_split"]
     told = ShiftExplorer().spec["shifts"]

@@ -124,8 +124,9 @@ KINDS: dict[str, Callable[[Any], str]] = {
 @cache
 def _off_the_page() -> dict[str, str]:
     from metalearn_lib.web.experiment import Experiment
+    from metalearn_lib.web.tracing import why_not_in_a_page
 
-    return Experiment().why_not_in_a_page
+    return why_not_in_a_page(Experiment())
 
 
 def _numbers(values: tuple[float, ...]) -> str:

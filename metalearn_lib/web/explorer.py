@@ -28,8 +28,9 @@ from metalearn_lib.inner_loop import InnerLoop, InnerState
 from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.trees import stack
 from metalearn_lib.types import Info, Seeds
-from metalearn_lib.web.experiment import Experiment, programs
+from metalearn_lib.web.experiment import Experiment
 from metalearn_lib.web.generator import javascript
+from metalearn_lib.web.tracing import programs, why_not_in_a_page
 
 _FOLDER = Path(__file__).parent
 
@@ -98,7 +99,7 @@ class ShiftExplorer(anywidget.AnyWidget):
     def html(self) -> str:
         """The explorer as a fragment of a page: style, front end and training, inline, without a network."""
         packed = base64.b64encode(zlib.compress(self._worker_source.encode(), 9)).decode()
-        spec = self.experiment.describe(self.experiment.why_not_in_a_page)
+        spec = self.experiment.describe(why_not_in_a_page(self.experiment))
         values = {"spec": spec, "settings": self.settings, "worker": packed}
         front, style = _compact("explorer.js"), _compact("explorer.css")
         # no "</script>" may stand inside a script

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import operator
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -25,8 +23,10 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from metalearn_lib.web import wasm
-from metalearn_lib.web.elementwise import expression, literal
-from metalearn_lib.web.loops import Lazy, View, contiguous_strides, nest
+from metalearn_lib.web.elementwise import expression
+from metalearn_lib.web.loops import Lazy, View, contiguous_strides
+from metalearn_lib.web.matrices import Matrices
+from metalearn_lib.web.sums import Sums
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
     Raises:
         NotImplementedError: for an operation without a case.
     """
-    printer = _Printer(simd)
+    printer = Printer(simd)
     bodies = {name: printer.program(program) for name, program in programs.items()}
     pages = -(-printer.top // 65536)
     lines = [
@@ -97,21 +97,11 @@ _RESHAPES = {"_unsafe_view", "reshape", "squeeze", "unsqueeze", "view"}
 _FILLS = {"empty_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "zeros": 0, "zeros_like": 0}
 
 
-class _Printer:
-    """State of the printing: memory handed out, kernels and products shared by all programs."""
-
-    def __init__(self, simd: bool) -> None:
-        self.simd = simd
-        self.top = 0
-        self.kernels: dict[tuple[str, str], str] = {}
-        self.products: dict[wasm.Product, int] = {}
-        self.addresses: dict[str, int] = {}
-        self.sizes: dict[str, int] = {}
+class Printer(Sums, Matrices):
+    """Prints programs one after the other; an operation that is not element-wise is the method of its name."""
 
     def program(self, program: Program) -> str:
-        self.buffers: list[str] = []
-        self.constants: list[str] = []
-        self.body: list[str] = []
+        self.begin()
         graph = program.graph
         values: dict[str, Any] = {}
         inputs: list[View] = []
@@ -180,384 +170,10 @@ class _Printer:
         method = getattr(self, "_" + kind.strip("_"), None)
         if method is None:
             raise NotImplementedError(
-                f"{node.target} has no case; add one to {__name__}, and one to its test, to run this in a page."
+                f"{node.target} has no case; add one to views.py, sums.py or matrices.py beside {__name__}, and one to "
+                "its test, to run this in a page."
             )
         return method(shape, *arguments, **keywords)
-
-    # memory
-
-    def new(self, shape: Sequence[int]) -> View:
-        name = f"b{len(self.addresses)}"
-        size = max(1, math.prod(shape))
-        self.buffers.append(name)
-        self.addresses[name], self.sizes[name] = self.top, size
-        self.top += (size + 1) // 2 * 16
-        return View(name, 0, tuple(shape), contiguous_strides(shape))
-
-    def constant(self, tensor: Tensor) -> View:
-        view = self.new(tuple(tensor.shape))
-        numbers = tensor.double().flatten().tolist()
-        if len(set(numbers)) > 1:
-            self.constants.append(f"{view.buffer}.set([{','.join(map(literal, numbers))}]);")
-        elif numbers and numbers[0]:
-            self.constants.append(f"{view.buffer}.fill({numbers[0]!r});")
-        return view
-
-    def view(self, value: View | Lazy) -> View:
-        """Where the value lies in memory, once it has been computed."""
-        if isinstance(value, View):
-            return value
-        target = self.new(value.shape)
-        self.loop(target, value)
-        return target
-
-    def materialise(self, view: View) -> View:
-        target = self.new(view.shape)
-        self.copy(view, target)
-        return target
-
-    def copy(self, source: View, target: View) -> None:
-        if source.contiguous and target.contiguous and source.size > 8:
-            whole = source.offset == 0 and math.prod(source.shape) == self.sizes[source.buffer]
-            part = "" if whole else f".subarray({source.offset},{source.offset + source.size})"
-            offset = f",{target.offset}" if target.offset else ""
-            self.body.append(f"{target.buffer}.set({source.buffer}{part}{offset});")
-        else:
-            self.loop(target, Lazy(source.shape, "{0}", (source,)))
-
-    def output(self, value: View | Lazy, inputs: list[View]) -> View:
-        """A buffer that holds the output and nothing else."""
-        view = self.view(value)
-        own = view.contiguous and view.offset == 0 and view.size == self.sizes[view.buffer]
-        return view if own else self.materialise(view)
-
-    # loops
-
-    def emit(self, text: str) -> None:
-        """Run `text`, in which buffers stand as @name@; equal texts share one function."""
-        buffers = list(dict.fromkeys(re.findall(r"@(\w+)@", text)))
-        parameters = {buffer: f"p{place}" for place, buffer in enumerate(buffers)}
-        key = (",".join(parameters.values()), re.sub(r"@(\w+)@", lambda match: parameters[match[1]], text))
-        kernel = self.kernels.setdefault(key, f"k{len(self.kernels)}")
-        self.body.append(f"{kernel}({','.join(buffers)});")
-
-    def lazy(self, shape: tuple[int, ...], template: str, arguments: Sequence[Any]) -> Lazy:
-        """The element-wise expression, with operands' own expressions taken in where each is read once."""
-        operands: list[View] = []
-        pieces = []
-        for place, argument in enumerate(arguments):
-            once = template.count(f"{{{place}}}") == 1
-            if isinstance(argument, Lazy) and not (once and math.prod(argument.shape) == math.prod(shape)):
-                argument = self.view(argument)
-            if isinstance(argument, Lazy) and argument.shape != shape:
-                argument = self.view(argument)
-            if isinstance(argument, Lazy):
-                names = [f"{{{len(operands) + number}}}" for number in range(len(argument.operands))]
-                pieces.append(argument.template.format(*names))
-                operands += argument.operands
-            elif isinstance(argument, View):
-                pieces.append(f"{{{len(operands)}}}")
-                operands.append(argument)
-            else:
-                pieces.append(literal(argument))
-        return Lazy(shape, template.format(*pieces), tuple(operands))
-
-    def loop(self, target: View, value: Lazy) -> None:
-        """`target = value`, element by element; over a flat range where all lie in the same order."""
-        views = [target, *value.operands]
-        flat = all(view.size == 1 or (view.contiguous and view.size == target.size) for view in views)
-        if flat:
-            views = [view.replace((view.size,), (1,)) for view in views]
-        shape = views[0].shape
-        self.emit(
-            nest(
-                shape,
-                lambda names: (
-                    views[0].index(shape, names)
-                    + "="
-                    + value.template.format(*(view.index(shape, names) for view in views[1:]))
-                ),
-            )
-        )
-
-    # operations that are neither element-wise nor views; each is called with the shape of its result
-
-    def _permute(self, shape: tuple[int, ...], view: View, dims: list[int]) -> View:
-        return view.replace(shape, [view.strides[dim] for dim in dims])
-
-    def _transpose(self, shape: tuple[int, ...], view: View, first: int, second: int) -> View:
-        strides = list(view.strides)
-        strides[first], strides[second] = strides[second], strides[first]
-        return view.replace(shape, strides)
-
-    def _t(self, shape: tuple[int, ...], view: View) -> View:
-        return view.replace(shape, view.strides[::-1])
-
-    def _expand(self, shape: tuple[int, ...], view: View, _: list[int]) -> View:
-        pad = len(shape) - len(view.shape)
-        kept = [
-            stride if size == wanted else 0
-            for size, stride, wanted in zip(view.shape, view.strides, shape[pad:], strict=True)
-        ]
-        return view.replace(shape, [0] * pad + kept)
-
-    def _select(self, shape: tuple[int, ...], view: View, dim: int, index: int) -> View:
-        dim %= len(view.shape)
-        strides = view.strides[:dim] + view.strides[dim + 1 :]
-        return view.replace(shape, strides, index % view.shape[dim] * view.strides[dim])
-
-    def _slice(
-        self,
-        shape: tuple[int, ...],
-        view: View,
-        dim: int = 0,
-        start: int | None = None,
-        _: int = 0,
-        step: int = 1,
-    ) -> View:
-        dim %= len(view.shape)
-        first = range(view.shape[dim])[start or 0 :].start
-        strides = [stride * (step if axis == dim else 1) for axis, stride in enumerate(view.strides)]
-        return view.replace(shape, strides, first * view.strides[dim])
-
-    def _unbind(self, _: tuple[int, ...], view: View, dim: int = 0) -> list[View]:
-        dim %= len(view.shape)
-        shape = view.shape[:dim] + view.shape[dim + 1 :]
-        return [self._select(shape, view, dim, index) for index in range(view.shape[dim])]
-
-    def _split_with_sizes(self, _: tuple[int, ...], view: View, sizes: list[int], dim: int = 0) -> list[View]:
-        dim %= len(view.shape)
-        pieces, start = [], 0
-        for size in sizes:
-            shape = [size if axis == dim else length for axis, length in enumerate(view.shape)]
-            pieces.append(view.replace(shape, view.strides, start * view.strides[dim]))
-            start += size
-        return pieces
-
-    def _cat(self, shape: tuple[int, ...], pieces: list[View | Lazy], dim: int = 0) -> View:
-        target, start = self.new(shape), 0
-        dim %= len(shape)
-        for piece in pieces:
-            part = target.replace(piece.shape, target.strides, start * target.strides[dim])
-            if isinstance(piece, Lazy):
-                self.loop(part, piece)
-            else:
-                self.copy(piece, part)
-            start += piece.shape[dim]
-        return target
-
-    def _stack(self, shape: tuple[int, ...], pieces: list[View | Lazy], dim: int = 0) -> View:
-        dim %= len(shape)
-        views = [self.view(piece) for piece in pieces]
-        if len(views) == 1:
-            strides = list(views[0].strides)
-            return views[0].replace(shape, [*strides[:dim], 0, *strides[dim:]])
-        longer = [
-            view.replace(
-                [*view.shape[:dim], 1, *view.shape[dim:]], [*view.strides[:dim], 0, *view.strides[dim:]]
-            )
-            for view in views
-        ]
-        return self._cat(shape, list(longer), dim)
-
-    def _diag_embed(self, shape: tuple[int, ...], view: View, offset: int = 0, *_: int) -> View:
-        if offset:
-            raise NotImplementedError(f"a diagonal {offset} off the middle has no case; only the middle has.")
-        target = self.new(shape)  # memory is zero where nothing is written
-        rows, columns = target.strides[-2:]
-        self.copy(view, target.replace(view.shape, [*target.strides[:-2], rows + columns]))
-        return target
-
-    def _index(self, shape: tuple[int, ...], view: View, indices: list[View | None]) -> View:
-        if len(indices) != 1 or indices[0] is None:
-            raise NotImplementedError("only an index tensor over the first axis has a case.")
-        return self._gather_rows(shape, view, indices[0])
-
-    def _index_select(self, shape: tuple[int, ...], view: View, dim: int, index: View) -> View:
-        if dim:
-            raise NotImplementedError(f"index_select over axis {dim} has no case; transpose first.")
-        return self._gather_rows(shape, view, index)
-
-    def _gather_rows(self, shape: tuple[int, ...], view: View, index: View) -> View:
-        target, axes = self.new(shape), len(index.shape)
-
-        def statement(names: list[str]) -> str:
-            row = f"{index.index(index.shape, names[:axes])}*{view.strides[0]}"
-            rest = view.replace(view.shape[1:], view.strides[1:]).terms(shape[axes:], names[axes:])
-            return f"{target.index(shape, names)}={view.at([row, *rest])}"
-
-        self.emit(nest(shape, statement))
-        return target
-
-    def _sum(
-        self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any, **__: Any
-    ) -> View:
-        return self.fold(shape, view, dims, "{0}", "{0}")
-
-    def _mean(
-        self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any, **__: Any
-    ) -> View:
-        return self.fold(shape, view, dims, "{0}", f"{{0}}/{view.size // max(1, math.prod(shape))}")
-
-    def _amin(self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any) -> View:
-        return self.fold(shape, view, dims, "{0}", "{0}", "Infinity", "Math.min({0},{1})")
-
-    def _amax(self, shape: tuple[int, ...], view: View, dims: list[int] | None = None, *_: Any) -> View:
-        return self.fold(shape, view, dims, "{0}", "{0}", "-Infinity", "Math.max({0},{1})")
-
-    def _linalg_vector_norm(
-        self, shape: tuple[int, ...], view: View, order: float = 2, dims: list[int] | None = None, *_: Any
-    ) -> View:
-        if order != 2:
-            raise NotImplementedError(f"a vector norm of order {order} has no case; only 2 has.")
-        return self.fold(shape, view, dims, "{0}*{0}", "Math.sqrt({0})")
-
-    def fold(
-        self,
-        shape: tuple[int, ...],
-        view: View,
-        dims: list[int] | None,
-        term: str,
-        result: str,
-        start: str = "0",
-        combine: str = "{0}+{1}",
-    ) -> View:
-        """`term` of every element, combined over `dims`, in four parts where the innermost range allows."""
-        rank = len(view.shape)
-        summed = {dim % rank for dim in dims} if dims else set(range(rank))
-        kept, over = [dim for dim in range(rank) if dim not in summed], sorted(summed)
-        target = self.new(shape).replace(
-            [view.shape[dim] for dim in kept], contiguous_strides([view.shape[d] for d in kept])
-        )
-        inner = view.replace([view.shape[d] for d in over], [view.strides[d] for d in over])
-        if inner.contiguous:
-            inner = inner.replace((inner.size,), (1,))
-        lanes = 4 if inner.shape and inner.shape[-1] % 4 == 0 else 1
-        outer = view.replace([view.shape[d] for d in kept], [view.strides[d] for d in kept])
-
-        def statement(names: list[str]) -> str:
-            place = outer.terms(outer.shape, names)
-
-            def read(lane: int, inside: list[str]) -> str:
-                ahead = [str(lane * inner.strides[-1])] if lane else []
-                return term.format(view.at([*place, *inner.terms(inner.shape, inside), *ahead]))
-
-            parts = [f"s{lane}" for lane in range(lanes)]
-            begin = "let " + ",".join(f"{part}={start}" for part in parts)
-
-            def add(inside: list[str]) -> str:
-                return ";".join(
-                    f"{part}={combine.format(part, read(lane, inside))}" for lane, part in enumerate(parts)
-                )
-
-            total = reduce(lambda left, right: combine.format(left, right), parts)
-            end = f"{target.index(target.shape, names)}={result.format(f'({total})')}"
-            return f"{begin};{nest(inner.shape, add, lanes, 'j')}{end}"
-
-        self.emit(nest(target.shape, statement))
-        return target.replace(shape, contiguous_strides(shape))
-
-    def _log_softmax(self, shape: tuple[int, ...], view: View, dim: int, *_: Any) -> View:
-        return self.softmax(shape, view, dim, "{0}-m-l", "const l=Math.log(s);")
-
-    def _softmax(self, shape: tuple[int, ...], view: View, dim: int, *_: Any) -> View:
-        return self.softmax(shape, view, dim, "Math.exp({0}-m)/s", "")
-
-    def softmax(self, shape: tuple[int, ...], view: View, dim: int, result: str, before: str) -> View:
-        dim %= len(shape)
-        target, width = self.new(shape), shape[dim]
-        others = [size for axis, size in enumerate(shape) if axis != dim]
-
-        def statement(names: list[str]) -> str:
-            def at(which: View, place: str) -> str:
-                return which.index(shape, [*names[:dim], place, *names[dim:]])
-
-            values = [f"const v{place}={at(view, str(place))};" for place in range(width)]
-            top = f"const m=Math.max({','.join(f'v{place}' for place in range(width))});"
-            total = f"const s={'+'.join(f'Math.exp(v{place}-m)' for place in range(width))};"
-            ends = [f"{at(target, str(place))}={result.format(f'v{place}')};" for place in range(width)]
-            return "".join([*values, top, total, before, *ends])
-
-        self.emit(nest(others, statement))
-        return target
-
-    def _log_softmax_backward_data(
-        self, shape: tuple[int, ...], grad: View, output: View, dim: int, *_: Any
-    ) -> View:
-        dim %= len(shape)
-        total = self._sum((*shape[:dim], 1, *shape[dim + 1 :]), grad, [dim])
-        return self.view(self.lazy(shape, "({0}-Math.exp({1})*{2})", [grad, output, total]))
-
-    def _mm(self, shape: tuple[int, ...], left: View, right: View) -> View:
-        return self.product(shape, left, right, None)
-
-    def _addmm(self, shape: tuple[int, ...], bias: View, left: View, right: View) -> View:
-        return self.product(shape, left, right, bias)
-
-    def _bmm(self, shape: tuple[int, ...], left: View, right: View) -> View:
-        return self.product(shape, left, right, None)
-
-    def _baddbmm(self, shape: tuple[int, ...], bias: View, left: View, right: View) -> View:
-        return self.product(shape, left, right, bias)
-
-    def product(self, shape: tuple[int, ...], left: View, right: View, bias: View | None) -> View:
-        """A matrix product, or one for each entry of a leading axis."""
-        target = self.new(shape)
-        if right.strides[-1] != 1 and right.shape[-2] < 8:
-            right = self.materialise(right)  # a small matrix is cheaper to turn than to walk across
-        if bias is not None:
-            self.copy(self._expand(shape, bias, []), target)
-        for batch in range(math.prod(shape[:-2])):
-            views = (left, right, target)
-            if len(shape) > 2:
-                views = tuple(self._select(view.shape[1:], view, 0, batch) for view in views)
-            self.matrix_product(*views, adds=bias is not None)
-        return target
-
-    def matrix_product(self, left: View, right: View, target: View, adds: bool) -> None:
-        (m, k), n = left.shape, right.shape[1]
-        strides = (left.strides[0], left.strides[1]), (right.strides[0], right.strides[1])
-        job = wasm.Product(m, k, n, *strides, adds)
-        if self.simd and job.fits:
-            number = self.products.setdefault(job, len(self.products))
-            places = (str(self.addresses[view.buffer] + 8 * view.offset) for view in (left, right, target))
-            self.body.append(f"W[{number}]({','.join(places)});")
-            return
-        entry = target.index((m, n), ["i", "j"])
-        terms = f"{left.index((m, k), ['i', 'q'])}*{right.index((k, n), ['q', 'j'])}"
-        self.emit(
-            f"for(let i=0;i<{m};i++)for(let j=0;j<{n};j++){{let s={entry if adds else 0};"
-            f"for(let q=0;q<{k};q++)s+={terms};{entry}=s;}}"
-        )
-
-    def _linspace(self, shape: tuple[int, ...], start: Any, end: Any, *_: Any, **__: Any) -> View:
-        (steps,) = shape
-        ramp = self.constant(torch.linspace(0, 1, steps, dtype=torch.float64))
-        # torch's own two halves: each is exact at its end
-        half = "({2}<0.5?{0}+({1}-{0})*{2}:{1}-({1}-{0})*(1-{2}))"
-        arguments = [self.view(each) if isinstance(each, Lazy) else each for each in (start, end)]
-        return self.view(self.lazy(shape, half, [*arguments, ramp]))
-
-    def _linalg_qr(self, _: tuple[int, ...], view: View, mode: str = "reduced") -> list[View]:
-        """Householder reflections with LAPACK's signs."""
-        size = view.shape[0]
-        if view.shape != (size, size):
-            raise NotImplementedError(
-                f"linalg_qr of shape {view.shape} has no case; only square matrices have."
-            )
-        r, q = self.materialise(view), self.new(view.shape)
-        self.emit(
-            f"const n={size},R=@{r.buffer}@,Q=@{q.buffer}@;Q.fill(0);for(let i=0;i<n;i++)Q[i*n+i]=1;"
-            "for(let c=0;c<n-1;c++){let s=0;for(let i=c+1;i<n;i++)s+=R[i*n+c]**2;if(s===0)continue;"
-            "const a=R[c*n+c],b=-(Math.sign(a)||1)*Math.sqrt(a*a+s),t=(b-a)/b,v=[];"
-            "for(let i=0;i<n;i++)v.push(i<c?0:i===c?1:R[i*n+c]/(a-b));"
-            "for(let j=0;j<n;j++){let d=0;for(let i=c;i<n;i++)d+=v[i]*R[i*n+j];"
-            "for(let i=c;i<n;i++)R[i*n+j]-=t*d*v[i];}"
-            "for(let i=0;i<n;i++){let d=0;for(let j=c;j<n;j++)d+=Q[i*n+j]*v[j];"
-            "for(let j=c;j<n;j++)Q[i*n+j]-=t*d*v[j];}"
-            "for(let i=c+1;i<n;i++)R[i*n+c]=0;}"
-        )
-        return [q, r]
 
 
 def _is_float(node: Any) -> bool:
