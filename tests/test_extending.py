@@ -19,6 +19,7 @@ from metalearn_lib.cards import load_theta, rule_of
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.inputs import make_inputs
 from metalearn_lib.meta_train import MetaTrainConfig
+from metalearn_lib.meta_train.problems import Problems
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.report.parameters import Known, check_parameters
 from metalearn_lib.shifts import SHIFTS
@@ -190,13 +191,13 @@ def test_an_estimator_an_input_and_families_from_outside_train_a_rule_that_compe
     assert isinstance(rate, LearnedRate)
     assert [type(each).__name__ for each in rate.meta_optimizer.inputs] == ["LogLr", "LossRise"]
     config = MetaTrainConfig(**card["config"])
-    drawn = [config.set_up(0, 0, config.generator(step, 0)).family for step in range(20)]
+    drawn = [Problems(config).set_up(0, 0, config.generator(step, 0)).family for step in range(20)]
     assert {type(each).__name__ for each in drawn} == {"RandomFamily", "Shells"}
     plain, doubled = (
         MetaTrainConfig(**card["config"] | {"estimator": name}).make_estimator()
         for name in ("es", "my_rules:Doubled")
     )
-    problem = config.problem(0, config.set_up(0, 0, config.generator(0, 0)))
+    problem = Problems(config).problem(0, Problems(config).set_up(0, 0, config.generator(0, 0)))
     first, second = (
         each(each.init(problem, theta), theta, problem, config.generator(0, 1))[0].gradient
         for each in (plain, doubled)

@@ -23,6 +23,7 @@ from metalearn_lib.inputs import INPUTS, make_inputs
 from metalearn_lib.learners import MLP, layer_sizes
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig
+from metalearn_lib.meta_train.problems import Problems
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
@@ -246,7 +247,7 @@ def test_points_that_lie_otherwise_in_memory_are_read_all_the_same():
 )
 def test_meta_training_takes_the_fastest_loop_that_there_is(settings, kind, held):
     config = MetaTrainConfig(**{"compile_step": True, "num_tasks": 2} | settings)
-    loop = config.problem(0, config.set_up(0, 0, config.generator(0, 1))).loop
+    loop = Problems(config).problem(0, Problems(config).set_up(0, 0, config.generator(0, 1))).loop
     assert type(loop) is kind
     assert getattr(loop, "holds", False) == held
 

@@ -13,6 +13,7 @@ from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.inputs import make_inputs
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
+from metalearn_lib.meta_train.problems import Problems
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
 from metalearn_lib.shifts.anisotropy import Anisotropy
@@ -26,6 +27,11 @@ from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.types import Seeds
 
 TINY = MetaTrainConfig(num_tasks=4, horizon=6, batch_size=16, outer_steps=3)
+
+
+def first_problem(config, generator, chunk=0):
+    problems = Problems(config)
+    return problems.problem(chunk, problems.set_up(0, chunk, generator))
 
 
 def test_training_lowers_the_loss_on_validation_tasks():
@@ -175,7 +181,8 @@ def test_set_ups_that_vary_widely_reach_from_one_layer_of_four_to_four_of_more_t
         outer_steps=400,
         num_tasks=1,
     )
-    drawn = [config.set_up(step, 0, config.generator(step + 1, 0)) for step in range(400)]
+    problems = Problems(config)
+    drawn = [problems.set_up(step, 0, config.generator(step + 1, 0)) for step in range(400)]
     depths, widths = ({count(each.hidden) for each in drawn} for count in (len, max))
     assert depths == {1, 2, 3, 4}
     assert min(widths) == 4
@@ -197,15 +204,15 @@ def test_runs_of_a_chunk_end_together_and_the_next_are_of_another_set_up():
         **{"estimator": "pes", "truncation_length": 2, "outer_steps": 99, "vary_setup": True, "horizon": 8},
         **{"fresh_set_ups": True, "architectures": ("mlp", "residual", "attention"), "losses": ("squared",)},
     )
-    estimator, theta = config.make_estimator(), config.init_theta()
+    problems, estimator, theta = Problems(config), config.make_estimator(), config.init_theta()
     lives, seen = [], set()
     for step in range(40):
-        life = config.life(0, step, lives[-1] if lives else None)
-        assert life == config.life(0, step)
+        life = problems.life(0, step, lives[-1] if lives else None)
+        assert life == problems.life(0, step)
         if not lives or life.number != lives[-1].number:
             assert life.began == step
             assert life.number == (lives[-1].number + 1 if lives else 0)
-            problem = config.problem(0, life.set_up, life.number, life.start)
+            problem = problems.problem(0, life.set_up, life.number, life.start)
             state = estimator.init(problem, theta)
             assert not any(torch.equal(state.instances.table, one) for one in seen)
             seen.add(state.instances.table)
@@ -214,7 +221,7 @@ def test_runs_of_a_chunk_end_together_and_the_next_are_of_another_set_up():
         ended = life.ends(config.truncation_length) == step + 1
         assert state.position.tolist() == [life.set_up.horizon if ended else int(state.position[0])] * 4
         lives.append(life)
-    met = [config.life(0, step).set_up for step in range(99)]
+    met = [problems.life(0, step).set_up for step in range(99)]
     assert {each.architecture for each in met} == {"mlp", "residual", "attention"}
     assert {each.horizon for each in met} == {4, 8, 16}
     assert {type(each.family) for each in met if each.architecture == "attention"} == {Motifs}
@@ -242,7 +249,7 @@ def test_a_rule_of_many_architectures_is_judged_on_each_at_its_usual_size():
 
 def test_where_the_horizon_alone_varies_it_doubles_up_to_the_longest():
     config = replace(TINY, vary_horizon=True, longest_horizon=24)
-    drawn = {config.set_up(step, 0, config.generator(step + 1, 0)).horizon for step in range(60)}
+    drawn = {Problems(config).set_up(step, 0, config.generator(step + 1, 0)).horizon for step in range(60)}
     assert drawn == {6, 12, 24}
     with pytest.raises(ValueError, match="longest_horizon=5 lies below horizon=6"):
         replace(TINY, vary_horizon=True, longest_horizon=5)
@@ -282,7 +289,7 @@ def test_meta_seeds_are_chosen_on_validation_families_of_their_own_where_there_a
 
 def test_rescaled_tasks_begin_as_the_same_functions_of_other_weights():
     config = replace(TINY, rescale_decades=2.0)
-    problems = [each.problem(0, each.set_up(0, 0, each.generator(1, 0))) for each in (TINY, config)]
+    problems = [first_problem(each, each.generator(1, 0)) for each in (TINY, config)]
     (plain, _), (rescaled, state) = (problem.draw(0, 4) for problem in problems)
     assert torch.equal(state.params, rescaled.params)
     assert torch.equal(plain.params[::2], rescaled.params[::2])
@@ -322,7 +329,7 @@ def test_families_of_another_shape_are_drawn_a_chunk_at_a_time_and_by_their_shar
     names = ("home", "moons", "spirals", "embedding", "nuisance", "num_classes")
     config = replace(TINY, families=names, num_tasks=4, tasks_per_chunk=2, horizon=4, outer_steps=60)
     drawn = [
-        config.set_up(step, chunk, config.generator(step, chunk)).family
+        Problems(config).set_up(step, chunk, config.generator(step, chunk)).family
         for step in range(60)
         for chunk in (0, 1)
     ]
@@ -330,7 +337,7 @@ def test_families_of_another_shape_are_drawn_a_chunk_at_a_time_and_by_their_shar
     assert set(kinds) == {"GaussianMixture", "Moons", "Spirals", "Embedding", "Nuisance", "NumClasses"}
     assert max(map(kinds.count, set(kinds))) < 40  # of 120, each is due 20
     assert len({family.num_features for family in drawn if isinstance(family, Embedding)}) > 3
-    assert sum(share for share, _ in config.shapes) == pytest.approx(1)
+    assert sum(share for share, _ in Problems(config).shapes) == pytest.approx(1)
     trained = meta_train(replace(config, outer_steps=3), progress=False)
     assert trained.theta.isfinite().all()
     assert math.isfinite(validation_loss(config, trained.theta, num_tasks=4))
@@ -338,8 +345,8 @@ def test_families_of_another_shape_are_drawn_a_chunk_at_a_time_and_by_their_shar
 
 def test_a_single_family_of_another_shape_is_trained_and_validated_on_and_on_no_other():
     config = replace(TINY, families=("moons",), horizon=4)
-    assert [type(family).__name__ for _, family in config.shapes] == ["Moons"]
-    assert isinstance(config.set_up(0, 0, config.generator(0, 0)).family, Moons)
+    assert [type(family).__name__ for _, family in Problems(config).shapes] == ["Moons"]
+    assert isinstance(Problems(config).set_up(0, 0, config.generator(0, 0)).family, Moons)
 
 
 def test_an_unknown_family_is_refused_with_those_there_are():
@@ -352,20 +359,21 @@ def test_an_unknown_family_is_refused_with_those_there_are():
 
 def test_a_seed_whose_tasks_would_have_no_numbers_is_refused_and_the_last_is_not():
     config = MetaTrainConfig(outer_steps=1000, num_tasks=64, seed=1046)
-    assert config.problem(3, config.set_up(0, 3, config.generator(0, 3))).draw(1000 * 16, 16)
+    assert first_problem(config, config.generator(0, 3), 3).draw(1000 * 16, 16)
     with pytest.raises(ValueError, match="seed=1047 must be below 1047: outer_steps=1000 of num_tasks=64"):
         replace(config, seed=1047)
 
 
 def test_chunks_in_turn_go_to_every_direction():
     config = replace(TINY, direction="all", tasks_per_chunk=1)
-    directions = [config.set_up(1, chunk, config.generator(0, chunk)).direction for chunk in range(4)]
+    problems = Problems(config)
+    directions = [problems.set_up(1, chunk, config.generator(0, chunk)).direction for chunk in range(4)]
     assert directions == ["momentum", "adam", "sgd", "momentum"]
 
 
 def test_base_rates_are_even_over_the_decades():
     config = replace(TINY, num_tasks=64, tasks_per_chunk=64, families=("scale",))
-    problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+    problem = first_problem(config, config.generator(0, 1))
     _, state = problem.draw(0, 64)
     decades = state.rate.base_lr.log10().sort().values
     assert (decades - torch.linspace(-2, 2, 64)).abs().max() < 0.15
@@ -376,15 +384,16 @@ def test_no_two_chunks_or_meta_seeds_draw_the_same_task():
     drawn = []
     for each in (config, replace(config, seed=1)):
         for chunk in (0, 1):
-            problem = each.problem(chunk, each.set_up(0, chunk, each.generator(0, 1)))
-            instances, _ = problem.draw(0, (each.outer_steps + 1) * 2)
+            instances, _ = first_problem(each, each.generator(0, 1), chunk).draw(
+                0, (each.outer_steps + 1) * 2
+            )
             drawn.append(instances.params)
     assert len(torch.cat(drawn).unique(dim=0)) == 4 * 4 * 2
 
 
 def test_horizons_alone_can_vary():
     config = replace(TINY, vary_horizon=True, horizon=8)
-    drawn = [config.set_up(step, 0, config.generator(step, 0)) for step in range(40)]
+    drawn = [Problems(config).set_up(step, 0, config.generator(step, 0)) for step in range(40)]
     assert {each.horizon for each in drawn} == {4, 8, 16}
     assert {each._replace(horizon=0) for each in drawn} == {drawn[0]._replace(horizon=0)}
 

@@ -7,6 +7,7 @@ from metalearn_lib.cards import load_thetas
 from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.registration import read_registration
 from metalearn_lib.statistics import Interval
+from metalearn_lib.studies import contest_costs, contest_robustness
 from metalearn_lib.studies import contest_tables as tables
 from metalearn_lib.studies.contest import DECADES, PER_DIRECTION, Contest, hold
 
@@ -86,12 +87,12 @@ def test_failures_are_counted_by_group_and_against_sgd_in_geometric_cells():
 def test_a_speedup_is_divided_by_what_a_step_costs():
     costs = {"sgd": 1.0, "meta": 2.0}
     own = TWO.results["scale 4"].speedup("meta", "sgd").value
-    assert tables.adjusted(TWO, costs) == pytest.approx({"sgd": 1.0, "meta": own / 2})
+    assert contest_costs.adjusted(TWO, costs) == pytest.approx({"sgd": 1.0, "meta": own / 2})
 
 
 def test_meta_training_has_paid_for_itself_after_cost_over_saving_and_never_without_one():
     geometric = {"sgd": [80, 90], "adam": [10, 10], "meta": [[30, 40], [30, 40]]}
-    ledger = tables.ledger(held({"scale 4": geometric}), {"sgd": 1.0, "meta": 1.5})
+    ledger = contest_costs.ledger(held({"scale 4": geometric}), {"sgd": 1.0, "meta": 1.5})
     paid = load_thetas("sgd")[1]["gradient_evaluations_all_seeds"]
     assert ledger.loc["meta", "meta-training"] == f"{paid:,}"
     assert ledger.loc["meta", "break-even over SGD"] == f"{paid / 50:,.0f}"
@@ -105,22 +106,22 @@ def test_a_step_is_timed_of_everyone_who_meets_but_packages_against_sgd():
     labels = {name: contestant(name)[0] for name in names}
     part = held({"task A": {labels[name]: [1, 2] for name in names}})
     contest = Contest(part.registration._replace(methods=names), part.table, labels)
-    costs = tables.step_costs(contest, num_steps=2)
+    costs = contest_costs.step_costs(contest, num_steps=2)
     assert list(costs) == [labels[name] for name in ("sgd", "momentum", "meta")]
     assert costs["SGD"] == 1
 
 
 def test_every_meta_seed_has_a_speedup_of_its_own_and_the_widest_cell_is_found():
-    seeds = tables.by_meta_seed(TWO.results, "meta", "sgd")
+    seeds = contest_robustness.by_meta_seed(TWO.results, "meta", "sgd")
     assert [each.value for each in seeds["task A"].values()] == pytest.approx([2, 4])
-    assert tables.widest(seeds) == pytest.approx(
+    assert contest_robustness.widest(seeds) == pytest.approx(
         {"widest_cell": "task A", "widest_low": 2.0, "widest_high": 4.0}
     )
 
 
 def test_a_method_that_is_the_oracle_has_no_regret_and_captures_all():
     cell = {"sgd": [40, 80], "sgd@B": [20, 40], "meta": [20, 40]}
-    table = tables.measures(held({"task A": cell}).results, "meta", "sgd", "sgd@B")
+    table = contest_robustness.measures(held({"task A": cell}).results, "meta", "sgd", "sgd@B")
     assert table.loc["task A"].tolist() == [
         *["2.00 [2.00, 2.00]"] * 3,
         *["1.00 [1.00, 1.00]"] * 3,
@@ -129,14 +130,14 @@ def test_a_method_that_is_the_oracle_has_no_regret_and_captures_all():
 
 def test_where_nothing_can_be_captured_stands_a_dash():
     cell = {"sgd": [40, 80], "sgd@B": [40, 80], "meta": [20, 40]}
-    table = tables.measures(held({"task A": cell}).results, "meta", "sgd", "sgd@B")
+    table = contest_robustness.measures(held({"task A": cell}).results, "meta", "sgd", "sgd@B")
     assert table.loc["task A", "captured"] == "–"
 
 
 def test_thresholds_stand_from_the_strictest_to_the_loosest():
     elsewhere = held({"scale 4": SLOW}).results["scale 4"], held({"task A": FEW}).results["task A"]
     places = ("task A, a twentieth left", "task A, a quarter left")
-    table = tables.at_thresholds(TWO, dict(zip(places, elsewhere, strict=True)), ["task A"])
+    table = contest_robustness.at_thresholds(TWO, dict(zip(places, elsewhere, strict=True)), ["task A"])
     assert list(table.columns.levels[0][table.columns.codes[0]][::3]) == [
         "a twentieth left",
         "a tenth left",
@@ -152,7 +153,7 @@ def test_each_rule_is_held_against_its_own_direction():
     steps = {contestant(name)[0]: [8, 8] for name in names}
     steps[contestant("meta-momentum")[0]] = [2, 2]
     steps[contestant("momentum@B")[0]] = [4, 4]
-    row = tables.per_direction(held({"task A": steps}).results).loc["task A"]
+    row = contest_robustness.per_direction(held({"task A": steps}).results).loc["task A"]
     assert row["head-room of momentum"] == "2.00"
     assert row["on momentum"].startswith("4.00")
     assert row["one for all, on Adam"].startswith("1.00")
@@ -160,7 +161,7 @@ def test_each_rule_is_held_against_its_own_direction():
 
 def test_beyond_are_the_cells_in_which_the_learned_rate_meets():
     cells = held({"moons": FEW, "scale 2": {"sgd": [1, 2]}})
-    table = tables.beyond(Contest(cells.registration, cells.table, TWO.labels), cells.results)
+    table = contest_robustness.beyond(Contest(cells.registration, cells.table, TWO.labels), cells.results)
     assert list(table.index) == ["moons"]
     assert table.loc["moons", ["group", "SGD fails", "meta fails"]].tolist() == ["structure", "0 %", "0 %"]
     assert table.loc["moons", "head-room"] == "2.00 [2.00, 2.00]"
@@ -168,7 +169,7 @@ def test_beyond_are_the_cells_in_which_the_learned_rate_meets():
 
 def test_the_least_and_the_greatest_speedup_are_quoted_with_their_cells():
     met = {"a": Interval(1, 1, 1), "b": Interval(3, 2, 4), "c": Interval(2, 1, 3)}
-    assert tables.extremes(met) == {
+    assert contest_robustness.extremes(met) == {
         "least_cell": "a",
         "least_speedup": "1.00 [1.00, 1.00]",
         "most_cell": "b",
@@ -177,7 +178,7 @@ def test_the_least_and_the_greatest_speedup_are_quoted_with_their_cells():
 
 
 def test_a_tier_is_all_its_cells_and_one_without_cells_is_left_out():
-    table = tables.by_tier(held({"task A": FEW, "scale 4": FEW, "translate 2": FEW}))
+    table = contest_robustness.by_tier(held({"task A": FEW, "scale 4": FEW, "translate 2": FEW}))
     assert list(table.index) == ["T0: new instances of A", "T1: trained shift, trained severities"]
     assert table["cells"].tolist() == [1, 2]
     assert set(table["verdict"]) == {"equivalent"}
@@ -186,9 +187,9 @@ def test_a_tier_is_all_its_cells_and_one_without_cells_is_left_out():
 
 def test_where_all_cells_agree_a_new_one_does_too_and_two_cells_say_nothing():
     three = held(dict.fromkeys(("translate 2", "scale 4", "anisotropy 16"), FEW))
-    row = tables.a_new_cell(three).loc["meta-optimizer on Adam over Adam"]
+    row = contest_robustness.a_new_cell(three).loc["meta-optimizer on Adam over Adam"]
     assert row["a new cell"] == row["mean"] == "2.00 [2.00, 2.00]"
-    assert tables.a_new_cell(TWO).empty
+    assert contest_robustness.a_new_cell(TWO).empty
 
 
 def test_trials_never_help_where_every_rate_is_slower_and_none_is_needed_where_the_first_is_sooner():
@@ -196,8 +197,8 @@ def test_trials_never_help_where_every_rate_is_slower_and_none_is_needed_where_t
         return held({"task A": {f"{decade:g}": rest if decade else first for decade in DECADES}}).results
 
     results = held({"task A": {"meta": [[20, 20]]}}).results
-    assert set(tables.overtaken(tried([90, 90], [90, 90]), results, "meta").loc["task A"]) == {"never"}
-    assert set(tables.overtaken(tried([10, 10], [90, 90]), results, "meta").loc["task A"]) == {"0"}
+    assert set(contest_costs.overtaken(tried([90, 90], [90, 90]), results, "meta").loc["task A"]) == {"never"}
+    assert set(contest_costs.overtaken(tried([10, 10], [90, 90]), results, "meta").loc["task A"]) == {"0"}
 
 
 def test_verdicts_stand_beside_what_was_expected_of_them():

@@ -1,9 +1,8 @@
-"""All that decides the trained theta, and the distribution of problems that it names."""
+"""All that decides the trained theta."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
@@ -11,33 +10,22 @@ from torch import Generator, Tensor
 from metalearn_lib.architectures import ARCHITECTURES, LOSSES
 from metalearn_lib.cards import learned_directions, learned_on, rule_of
 from metalearn_lib.directions.learned_update import PARTS, UpdateNetwork
-from metalearn_lib.fused.learner import fuse
-from metalearn_lib.fused.loop import FusedLoop
-from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator, Problem
+from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator
 from metalearn_lib.gradient_estimators.base import check_divides
-from metalearn_lib.inner_loop import CompiledLoop, InnerLoop, InnerState, Instances, draw_instances
+from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.inputs import make_inputs
-from metalearn_lib.learners import MLP, Learner
+from metalearn_lib.learners import Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train.set_ups import (
     MLP_NAME,
-    Life,
-    SetUp,
-    horizon_at,
     horizons,
-    network_at,
-    rescaled,
-    wide_network_at,
 )
-from metalearn_lib.shifts.random_family import HOME, kind_of, random_family, reshapes
-from metalearn_lib.tasks.base import TaskFamily
+from metalearn_lib.shifts.random_family import random_family
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
-from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.types import Seeds
 
 CONTROLLERS = ("network", "schedule", "constant")
 
-_GOLDEN = 0.6180339887498949
 MAX_INDEX = 2**26
 """Tasks that `Seeds` can number."""
 
@@ -216,7 +204,7 @@ class MetaTrainConfig:
             chosen = getattr(self, name)
             if not chosen or not set(chosen) <= set(known):
                 raise ValueError(f"{name}={list(chosen)} must name one or more of {', '.join(known)}.")
-        if not self._only_mlp and (kind.differentiates or self.learned_direction):
+        if not self.only_mlp and (kind.differentiates or self.learned_direction):
             raise ValueError(
                 f"architectures={list(self.architectures)}, losses={list(self.losses)} are for a learned rate and for "
                 f"{_those(differentiates=False)}; leave them to the MLP and cross_entropy."
@@ -275,38 +263,8 @@ class MetaTrainConfig:
             random_family(GaussianMixture(), self.validation_families)
 
     @property
-    def shapes(self) -> list[tuple[float, TaskFamily]]:
-        """What tasks are drawn from, one family for each shape of task, with its share; severities of structures in the
-        middle of their range.
-        """
-        home, share = GaussianMixture(), 1 / len(self.families)
-        structures = [kind_of(name) for name in self.families if name not in self._plain]
-        made: list[tuple[float, TaskFamily]] = [(share, kind.drawn(home, 0.5)) for kind in structures if kind]
-        if self._plain:
-            plain = home if self._plain == (HOME,) else random_family(home, self._plain)
-            made.insert(0, (share * len(self._plain), plain))
-        return made
-
-    @property
-    def usual_set_ups(self) -> list[tuple[float, SetUp]]:
-        """What judges a trained rule, with the share of each: every family with the MLP, or with another architecture
-        that takes it, at the size that does not vary.
-        """
-        made = []
-        for name in self.architectures:
-            sequences = name != MLP_NAME and ARCHITECTURES[name].sequences
-            for share, family in [(1.0, Motifs())] if sequences else self.shapes:
-                size = ((32, 32), self.batch_size, self.horizon)
-                made.append((share / len(self.architectures), SetUp(self.direction, *size, family, name)))
-        return made
-
-    @cached_property
-    def _plain(self) -> tuple[str, ...]:
-        """The families that leave the shape of a task as it is."""
-        return tuple(name for name in self.families if not reshapes(kind_of(name)))
-
-    @property
-    def _only_mlp(self) -> bool:
+    def only_mlp(self) -> bool:
+        """Whether all that is trained on is the MLP with cross-entropy."""
         return self.architectures == (MLP_NAME,) and self.losses == ("cross_entropy",)
 
     @property
@@ -340,12 +298,6 @@ class MetaTrainConfig:
         points, rate = rule_of(asdict(self) | {"direction": direction}, theta, base_lr, learner)
         return kind(learner, rate, points)
 
-    def fast(self, learner: Learner) -> tuple[Learner, type[InnerLoop]]:
-        """The learner, and its loop, in C++ with `compile_step`."""
-        if self.compile_step and isinstance(learner, MLP):
-            return fuse(learner), FusedLoop
-        return learner, InnerLoop
-
     def make_estimator(self) -> Estimator:
         return ESTIMATORS.find(self.estimator).make(self)
 
@@ -373,103 +325,6 @@ class MetaTrainConfig:
         """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
         index = (self.seed * (self.outer_steps + 1) + outer_step) * (len(self.chunks) + 1) + chunk
         return Seeds("meta_train", 1, index).generator(index, "perturbation")
-
-    def set_up(self, outer_step: int, chunk: int, generator: Generator) -> SetUp:
-        """The set-up of a chunk, drawn from `generator` where it varies."""
-        set_up = SetUp(
-            self.directions[(chunk + outer_step) % len(self.directions)],
-            (32, 32),
-            self.batch_size,
-            self.horizon,
-            self.shapes[0][1],
-        )
-        if self.vary_setup:
-            drawn = wide_network_at if self.vary_widely else network_at
-            *places, last = torch.rand(4 if self.vary_widely else 3, generator=generator).tolist()
-            hidden, batch_size = drawn(places)
-            horizon = horizon_at(last, self.horizon, self.longest_horizon)
-            set_up = set_up._replace(hidden=hidden, batch_size=batch_size, horizon=horizon)
-        elif self.vary_horizon:
-            place = float(torch.rand((), generator=generator))
-            set_up = set_up._replace(horizon=horizon_at(place, self.horizon, self.longest_horizon))
-        if len(self._plain) < len(self.families):
-            place, severity = torch.rand(2, generator=generator).tolist()
-            name = self.families[int(place * len(self.families))]
-            kind = kind_of(name)
-            if kind is not None and reshapes(kind):
-                set_up = set_up._replace(family=kind.drawn(GaussianMixture(), severity))
-        if self._only_mlp:
-            return set_up
-        places = torch.rand(2, generator=generator).tolist()
-        name, loss = (
-            each[int(place * len(each))]
-            for each, place in zip((self.architectures, self.losses), places, strict=True)
-        )
-        if name != MLP_NAME and ARCHITECTURES[name].sequences:
-            set_up = set_up._replace(family=Motifs())
-        seed = int(torch.randint(2**31, (), generator=generator))
-        return set_up._replace(architecture=name, loss=loss, scales_seed=seed)
-
-    def life(self, chunk: int, outer_step: int, since: Life | None = None) -> Life:
-        """What a chunk's runs are in at an outer step, where they go on from one to the next.
-
-        Args:
-            since: one that it was in before, or is in still; the search begins there.
-        """
-        if not self.fresh_set_ups:
-            return since or Life(0, 0, None, self.set_up(0, chunk, self.generator(0, chunk + 1)))
-        life = since or self._life(chunk, 0, 0)
-        while (ends := life.ends(self.truncation_length)) <= outer_step:
-            life = self._life(chunk, life.number + 1, ends)
-        return life
-
-    def _life(self, chunk: int, number: int, began: int) -> Life:
-        seeds = torch.randint(2**31, (len(self.chunks),), generator=self.generator(number, len(self.chunks)))
-        set_up = self.set_up(number, chunk, Generator().manual_seed(int(seeds[chunk])))
-        length = self.truncation_length or set_up.horizon
-        first = int((chunk * _GOLDEN) % 1 * (set_up.horizon // length)) * length
-        return Life(number, began, 0 if number else first, set_up)
-
-    def problem(self, chunk: int, set_up: SetUp, number: int = 0, start: int | None = None) -> Problem:
-        """The tasks of a chunk, numbered from 0 in the order in which they are drawn; in a `Life` of it, of that number
-        and start.
-
-        With `compile_step` the loop is one C++ function; where that does not hold all that is trained, only the
-        gradient is, and torch.compile makes one of the rest where all chunks have one shape.
-
-        Base rates follow the golden ratio's sequence, which is even over any run of tasks.
-        """
-        size = self.chunks[chunk]
-        # numbers of their own for each chunk: it draws at most its size at every outer step, and once before
-        #     them
-        block = (self.outer_steps + 1) * self.num_tasks
-        origin = self.seed * block + (self.outer_steps + 1) * sum(self.chunks[:chunk]) + number * size
-        family = set_up.family
-        learner = set_up.learner(self.rescale_decades)
-        fast, fastest = self.fast(learner)
-        untrained = torch.zeros_like(self.init_theta())
-
-        def made(kind: type[InnerLoop], decades: Tensor | float = 0.0) -> InnerLoop:
-            return self.loop(
-                set_up.direction, fast, self.centre(set_up.direction) * 10**decades, untrained, kind
-            )
-
-        kind = fastest
-        loop = made(kind)
-        one_shape = not self.vary_setup and self._plain == self.families and self._only_mlp
-        if isinstance(loop, FusedLoop) and not loop.holds and one_shape:
-            kind = CompiledLoop  # for many shapes not: torch.compile takes tens of seconds over each
-
-        def draw(first: int, count: int) -> tuple[Instances, InnerState]:
-            seeds = Seeds("meta_train", count, origin + first)
-            instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
-            even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
-            if self.rescale_decades and isinstance(learner, MLP):
-                params = rescaled(instances.params, learner, seeds, self.rescale_decades)
-                instances = instances._replace(params=params)
-            return instances, made(kind, self.base_lr_decades * (2 * even - 1)).init(instances.params)
-
-        return Problem(made(kind), size, draw, self.held_out_every, self.trained, start)
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""

@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
-from functools import partial
-from multiprocessing import get_context
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +14,15 @@ from torch import Tensor
 
 from metalearn_lib import __version__
 from metalearn_lib.cards import complete
-from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
-from metalearn_lib.gradient_estimators import Estimate, Problem, meta_loss, unroll
-from metalearn_lib.inner_loop import draw_instances
+from metalearn_lib.cores import one_thread
+from metalearn_lib.gradient_estimators import Estimate, Problem
 from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
 from metalearn_lib.meta_train.config import MetaTrainConfig
+from metalearn_lib.meta_train.problems import Problems
 from metalearn_lib.meta_train.set_ups import Life
 from metalearn_lib.meta_train.watch import Watch
-from metalearn_lib.meta_train.workers import Group, in_torchrun, stop_request, worker_group
-from metalearn_lib.progress import progress_bar
+from metalearn_lib.meta_train.workers import Group, stop_request, worker_group
 from metalearn_lib.trees import fill, leaves
-from metalearn_lib.types import Seeds
 
 
 class MetaTrainingFailed(RuntimeError):
@@ -130,7 +124,7 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
     moments = outer_optimizer.state[theta]
     for each, value in ((theta, config.init_theta()), *((moment, 0.0) for moment in moments.values())):
         each.data.copy_(torch.as_tensor(value))
-    estimator = config.make_estimator()
+    estimator, drawn = config.make_estimator(), Problems(config)
     mine = range(group.rank, len(config.chunks), group.size)
     run = _Run(0, 0, {name: [] for name in ("meta_loss", "gradient_norm", "largest_task_norm", "nonfinite")})
 
@@ -139,8 +133,8 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
         if keeping.resume and keeping.checkpoint is not None and Path(keeping.checkpoint).exists():
             tensors, run = _load(config, keeping)
         # where runs go on, they are in the set-up of the last outer step
-        lives = {chunk: config.life(chunk, max(run.outer_step - 1, 0)) for chunk in mine}
-        problems = {chunk: _problem(config, chunk, life) for chunk, life in lives.items()}
+        lives = {chunk: drawn.life(chunk, max(run.outer_step - 1, 0)) for chunk in mine}
+        problems = {chunk: _problem(drawn, chunk, life) for chunk, life in lives.items()}
         states = {chunk: estimator.init(problem, theta.detach()) for chunk, problem in problems.items()}
         seen = [int(step) for step in group.gather(torch.tensor([run.outer_step]))]
         if len(set(seen)) > 1:
@@ -178,12 +172,12 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
                 for chunk in mine:
                     generator = config.generator(run.outer_step + 1, chunk)
                     if not estimator.persistent:
-                        set_up = config.set_up(run.outer_step, chunk, generator)
-                        problems[chunk] = config.problem(chunk, set_up)
-                    elif (life := config.life(chunk, run.outer_step, lives[chunk])).number != lives[
+                        set_up = drawn.set_up(run.outer_step, chunk, generator)
+                        problems[chunk] = drawn.problem(chunk, set_up)
+                    elif (life := drawn.life(chunk, run.outer_step, lives[chunk])).number != lives[
                         chunk
                     ].number:
-                        lives[chunk], problems[chunk] = life, _problem(config, chunk, life)
+                        lives[chunk], problems[chunk] = life, _problem(drawn, chunk, life)
                         states[chunk] = estimator.init(problems[chunk], theta.detach())
                     problem, state = problems[chunk], states[chunk]
                     estimate, states[chunk] = estimator(state, theta.detach(), problem, generator)
@@ -218,7 +212,7 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
     card = {
         "config": asdict(config),
         "estimator": repr(estimator),
-        "family": " | ".join(repr(family) for _, family in config.shapes),
+        "family": " | ".join(repr(family) for _, family in drawn.shapes),
         "gradient_evaluations": run.cost,
         "versions": {
             "metalearn_lib": __version__,
@@ -229,8 +223,8 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
     return Trained(theta.detach(), run.history, complete(card))
 
 
-def _problem(config: MetaTrainConfig, chunk: int, life: Life) -> Problem:
-    return config.problem(chunk, life.set_up, life.number, life.start)
+def _problem(drawn: Problems, chunk: int, life: Life) -> Problem:
+    return drawn.problem(chunk, life.set_up, life.number, life.start)
 
 
 def _outer_lr(config: MetaTrainConfig, outer_step: int) -> float:
@@ -306,117 +300,11 @@ def mean_estimate(config: MetaTrainConfig, theta: Tensor, calls: int) -> Tensor:
 
     Two estimators that draw fresh tasks at every call see the same ones here.
     """
-    estimator = config.make_estimator()
+    estimator, drawn = config.make_estimator(), Problems(config)
     with one_thread(), torch.no_grad():
-        problem = config.problem(0, config.set_up(0, 0, config.generator(0, 1)))
+        problem = drawn.problem(0, drawn.set_up(0, 0, config.generator(0, 1)))
         state, total = estimator.init(problem, theta), torch.zeros_like(theta)
         for call in range(calls):
             estimate, state = estimator(state, theta, problem, config.generator(call + 1, 0))
             total += estimate.gradient
     return total / calls
-
-
-def validation_loss(config: MetaTrainConfig, theta: Tensor, num_tasks: int = 128) -> float:
-    """Meta-loss of `theta` on validation tasks, with base rates spread evenly over the config's decades.
-
-    The tasks come from the config's validation families, or else from those that it trains on, in the set-ups that do
-    not vary; the mean over its directions, over the architectures, and over the families by their share.
-    """
-    judged = replace(config, families=config.validation_families or config.families)
-    seeds = Seeds("validate", num_tasks)
-    decades = torch.linspace(-config.base_lr_decades, config.base_lr_decades, num_tasks)
-    total = torch.zeros(())
-    with one_thread(), torch.no_grad():
-        for share, set_up in judged.usual_set_ups:
-            learner = set_up.learner()
-            fast, kind = config.fast(learner)
-            instances = draw_instances(set_up.family, learner, seeds, config.horizon, config.batch_size)
-            for name in config.directions:
-                loop = config.loop(name, fast, config.centre(name) * 10**decades, theta, kind)
-                _, info = unroll(loop, instances, held_out_every=config.held_out_every)
-                total = total + share / len(config.directions) * meta_loss(info).mean()
-    return float(total)
-
-
-def meta_train_many(
-    configs: Sequence[MetaTrainConfig], workers: int | None = None, progress: bool = True
-) -> list[Trained]:
-    """Train every config, a process to each, and validate it; the card of each has its own validation loss.
-
-    Args:
-        workers: processes; the machine's cores by default. 1 trains in this process.
-        progress: whether to draw a progress bar over the runs.
-    """
-    workers = min(workers or available_cores(), len(configs))
-    bar = partial(progress_bar, len(configs), "meta-training", "run", progress)
-    if workers == 1:
-        return list(bar(map(_train_and_validate, configs)))
-    with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
-        return list(bar(pool.map(_train_and_validate, configs)))
-
-
-def _train_and_validate(config: MetaTrainConfig) -> Trained:
-    trained = meta_train(config, progress=False)
-    losses = {str(config.seed): validation_loss(config, trained.theta)}
-    return trained._replace(card=trained.card | {"validation_loss": losses})
-
-
-def meta_train_best(
-    config: MetaTrainConfig,
-    num_seeds: int,
-    workers: int | None = None,
-    progress: bool = True,
-    runs: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    tensorboard: bool = False,
-) -> tuple[Trained, list[Trained]]:
-    """Train with meta-seeds from `config.seed` on; the best on *validation* tasks, and all of them.
-
-    Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the
-    workers. The card of the best names every seed's validation loss, and counts what the discarded ones cost
-    too.
-
-    Args:
-        workers: processes; the machine's cores by default.
-        runs: a folder that keeps each meta-seed's checkpoint, log and TensorBoard files.
-        resume: go on from the checkpoints in `runs`.
-        tensorboard: whether to write TensorBoard's files, under `runs`.
-
-    Raises:
-        ValueError: for fewer than one seed or worker, or TensorBoard without `runs`.
-    """
-    if num_seeds < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"num_seeds={num_seeds}, workers={workers}: both must be 1 or more.")
-    if tensorboard and runs is None:
-        raise ValueError("tensorboard needs a folder; pass runs=...")
-    configs = [replace(config, seed=config.seed + offset) for offset in range(num_seeds)]
-
-    def arguments(each: MetaTrainConfig, progress: bool, workers: int) -> tuple[Any, ...]:
-        kept = (None, 25, resume, None, None)
-        if runs is not None:
-            here = Path(runs) / f"seed-{each.seed}"
-            writer = here.with_suffix(".tensorboard") if tensorboard else None
-            kept = (here.with_suffix(".checkpoint"), 25, resume, here.with_suffix(".jsonl"), writer)
-        return (each, progress, workers, *kept)
-
-    workers = workers or available_cores()
-    if num_seeds == 1 or workers == 1 or in_torchrun():
-        inside = min(workers, len(config.chunks))
-        trained = [meta_train(*arguments(each, progress, inside)) for each in configs]
-    else:
-        with ProcessPoolExecutor(min(workers, num_seeds), get_context("spawn"), leave_with_parent) as pool:
-            tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
-            trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
-    validated = [
-        run._replace(card=run.card | {"validation_loss": {str(each.seed): validation_loss(each, run.theta)}})
-        for each, run in zip(configs, trained, strict=True)
-    ]
-    return deployed(validated), validated
-
-
-def deployed(trained: Sequence[Trained]) -> Trained:
-    """The best meta-seed on validation tasks; its card names every seed's loss, and counts what all of them cost."""
-    losses = {seed: loss for run in trained for seed, loss in run.card["validation_loss"].items()}
-    best = trained[min(range(len(trained)), key=list(losses.values()).__getitem__)]
-    cost = sum(run.card["gradient_evaluations"] for run in trained)
-    return best._replace(card=best.card | {"validation_loss": losses, "gradient_evaluations_all_seeds": cost})

@@ -56,7 +56,7 @@ def by_clock(contest: Contest, clocks: Mapping[str, Mapping[str, float]]) -> pd.
     """The verdicts by gradients, and by each clock on which a step counts for what it costs.
 
     Args:
-        clocks: by name, `contest_tables.step_costs`; a claim is judged only where all of its methods have a cost.
+        clocks: by name, `contest_costs.step_costs`; a claim is judged only where all of its methods have a cost.
     """
     part, columns = contest.registration, {"gradients": _told(verdicts(contest))}
     for clock, costs in clocks.items():
