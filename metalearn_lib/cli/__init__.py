@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-COMMANDS = "train evaluate audit prune notebooks pdf"
+COMMANDS = "train evaluate audit prune notebooks sweep pdf"
 """The modules of this package that hold a command each: `add(subparsers)` says how it is called, and what runs it."""
 
 

@@ -57,21 +57,43 @@ def run_notebooks(
         RunsError: if the request or the runs file is at fault; nothing has run then.
         NotebooksFailed: if a notebook failed.
     """
-    root = Path(root).resolve()
-    if jobs is None:
-        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if jobs < 1:
-        raise RunsError(f"jobs={jobs} runs nothing; use 1 or more")
+    root, jobs = Path(root).resolve(), how_many(jobs)
     files = files_digest(LIBRARY, root / "results")
     keyed = [(run, run_key(run, files)) for run in _select(read_runs(root, profile), only)]
     stale = [(run, key) for run, key in keyed if force or not is_fresh(run, key)]
-    if stale:
-        if progress:
-            print(f"running {', '.join(run.name for run, _ in stale)}", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as scratch:
-            _run_all(stale, jobs, Path(scratch), progress)
+    if failures := execute(stale, jobs, progress):
+        raise NotebooksFailed("\n\n".join(failures.values()))
     ran = tuple(run.name for run, _ in stale)
     return Report(ran, tuple(run.name for run, _ in keyed if run.name not in ran))
+
+
+def how_many(jobs: int | None) -> int:
+    """So many notebooks at a time; None is one for each core.
+
+    Raises:
+        RunsError: for fewer than one.
+    """
+    if jobs is not None and jobs < 1:
+        raise RunsError(f"jobs={jobs} runs nothing; use 1 or more")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return jobs or cores
+
+
+def execute(
+    stale: list[tuple[Run, str]], jobs: int, progress: bool = True, go_on: bool = False
+) -> dict[str, str]:
+    """Execute runs, in their order; by name, what went wrong in those that failed.
+
+    Args:
+        stale: runs and their keys.
+        go_on: whether new ones start when one has failed.
+    """
+    if not stale:
+        return {}
+    if progress:
+        print(f"running {', '.join(run.name for run, _ in stale)}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as scratch:
+        return _run_all(stale, jobs, Path(scratch), progress, go_on)
 
 
 def _select(runs: list[Run], only: Iterable[str] | None) -> list[Run]:
@@ -148,25 +170,28 @@ class _Worker:
             self.process.wait()
 
 
-def _run_all(stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: bool) -> None:
+def _run_all(
+    stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: bool, go_on: bool
+) -> dict[str, str]:
     from tqdm import tqdm
 
-    waiting, going, failures = list(stale), list[_Worker](), list[str]()
+    waiting, going, failures = list(stale), list[_Worker](), dict[str, str]()
     start, cells_done = time.monotonic(), 0
     # a bar on a terminal, lines alone elsewhere
     cells = sum(_count_code_cells(run) for run, _ in stale)
     bar = tqdm(total=cells, unit="cell", mininterval=0.5, disable=None if progress else True)
     try:
-        while going or (waiting and not failures):
-            while waiting and len(going) < jobs and not failures:
+        while going or (waiting and (go_on or not failures)):
+            while waiting and len(going) < jobs and (go_on or not failures):
                 run, key = waiting.pop(0)
                 going.append(_Worker.start(run, key, scratch / run.name))
             time.sleep(POLL_SECONDS)
             for worker in [worker for worker in going if worker.process.poll() is not None]:
                 going.remove(worker)
+                worker.stop()
                 cells_done += worker.cells_done
-                failure = worker.failure()
-                failures += [failure] if failure else []
+                if failure := worker.failure():
+                    failures[worker.run.name] = failure
                 if progress:
                     told = "failed" if failure else "is done"
                     tqdm.write(
@@ -178,8 +203,7 @@ def _run_all(stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: b
         for worker in going:
             worker.stop()
         bar.close()
-    if failures:
-        raise NotebooksFailed("\n\n".join(failures))
+    return failures
 
 
 def _count_code_cells(run: Run) -> int:
