@@ -49,8 +49,9 @@ class Guard:
     Args:
         largest: the factor stays within this many times the rate, either way.
         fastest: after the first five steps it moves by no more than e to this at a step.
-        spreads: where an input lies further from its centre in meta-training, a log factor above 0 shrinks by how much
-            further; one below 0 does not, for that would raise the rate.
+        spreads: how far from their centres inputs may lie, of a rule whose card does not say where they lay in
+            meta-training. Where one lies further, a log factor above 0 shrinks by how much further; one below 0 does
+            not, for that would raise the rate.
         noise: where the loss's running average rises by more than this many times its own noise above its best, the
             factor rests, and the rule is trusted half as much to raise a rate from then on.
         rest: for so many steps, at 1, or where it is if that is lower: a guard never raises a rate.
@@ -69,12 +70,12 @@ class Guard:
 
         Args:
             wanted, last: log factors, of this step and of the one before.
-            furthest: of the rule's inputs from its centre, in spreads.
+            furthest: of the rule's inputs from the middle of where it lay in meta-training, over how far that reaches.
             loss: of this step.
         """
         did, bound = "", math.log(self.largest)
-        if furthest > self.spreads and wanted > 0:
-            wanted, did = wanted * self.spreads / furthest, "out of range"
+        if furthest > 1 and wanted > 0:
+            wanted, did = wanted / furthest, "out of range"
         wanted = max(-bound, min(bound, wanted if wanted < 0 else watch.trust * wanted))
         if watch.num_steps >= FREE and abs(wanted - last) > self.fastest:
             wanted, did = last + math.copysign(self.fastest, wanted - last), "too fast"

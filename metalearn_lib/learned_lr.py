@@ -7,6 +7,7 @@ import os
 import warnings
 import weakref
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 from metalearn_lib.cards import load_theta, rule_of
 from metalearn_lib.fused.watch import decider
 from metalearn_lib.guard import USUAL, Guard, Watch
+from metalearn_lib.inputs.base import Input
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, tree_map
@@ -99,6 +101,7 @@ class LearnedLR:
         self.optimizer, self.guard, self.decay, self.reduce_loss = optimizer, guard, decay, reduce_loss
         self.authority = float(authority)
         self._rate = rate
+        self._been = where_inputs_lay(card, rate.meta_optimizer.inputs, (guard or USUAL).spreads)
         # as many weights as there are, none of which takes any room
         one = torch.zeros(1, 1).expand(1, sum(each.numel() for each in self._weights() if each.requires_grad))
         self._state, self._seen = tree_map(torch.clone, (rate.init(one), Monitor().init(one)))
@@ -108,7 +111,7 @@ class LearnedLR:
                 "keeps a number for every weight; use a rule that sees norms alone."
             )
         self._num_steps, self._log_factor = 0, 0.0
-        self._decider = decider(rate, Monitor(), self._state, self._seen)
+        self._decider = decider(rate, Monitor(), self._state, self._seen, self._been)
         self._watch = Watch()
         self._extremes = (math.inf, -math.inf)
         self._pending: list[Tensor] = []
@@ -292,9 +295,9 @@ class LearnedLR:
         log_factor = self.authority * float(self._state.log_scale)
         if self.guard is None:
             return log_factor, ""
-        if furthest > self.guard.spreads and "out of range" not in self.num_guarded:
+        if furthest > 1 and "out of range" not in self.num_guarded:
             warnings.warn(
-                f"LearnedLR sees an input {furthest:.1f} spreads from where it was trained, and acts with less "
+                f"LearnedLR sees an input {furthest:.1f} times as far off as in its training, and acts with less "
                 "authority while it does.",
                 stacklevel=6,
             )
@@ -353,7 +356,7 @@ class LearnedLR:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._decider = decider(self._rate, Monitor(), self._state, self._seen)
+        self._decider = decider(self._rate, Monitor(), self._state, self._seen, self._been)
         self._attach()
 
 
@@ -371,6 +374,25 @@ def _rule_for(optimizer: Optimizer) -> str:
         f"no rule ships for {type(optimizer).__name__}; SGD, Adam and AdamW have one, and for what moves like one of "
         "these name it: rule='sgd_long', 'momentum_multi' or 'adam_multi'."
     )
+
+
+def where_inputs_lay(card: Mapping[str, Any], inputs: Sequence[Input], spreads: float) -> Tensor:
+    """The middle of where each input lay in meta-training, and how far that reaches, in spreads `(2, inputs)`.
+
+    Args:
+        card: its `input_quantiles` say it, if it has them.
+        spreads: how far they reach, if not. One that is not `guarded` may lie anywhere.
+    """
+    lay = card.get("input_quantiles", {})
+    ends = [
+        [(end - each.centre) / each.spread for end in lay[each.name]]
+        if each.name in lay
+        else [-spreads, spreads]
+        for each in inputs
+    ]
+    low, high = torch.tensor(ends).T
+    anywhere = torch.tensor([math.inf if not each.guarded else 0.0 for each in inputs])
+    return torch.stack([(low + high) / 2, (high - low) / 2 + anywhere])
 
 
 def _dense(grad: Tensor) -> Tensor:

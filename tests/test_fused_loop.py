@@ -90,12 +90,12 @@ def learned(base_lr=0.1, **settings):
         (learned(1e-4, bound=0.2), update(3), Monitor()),
         (Constant(0.05), Gradient(), Monitor(0.3, 0.6)),
         (learned(hidden=3, bound=0.5, inputs=make_inputs()[::-3]), Gradient(), Monitor(0.3, 0.6)),
-        *((learned(inputs=(kind(),)), Gradient(), Monitor()) for kind in fused_loop._INPUTS),
+        *((learned(inputs=(kind(),)), Gradient(), Monitor()) for kind in fused_loop.INPUTS),
     ],
     ids=[
         *("gradient", "momentum", "adam", "rates of layers", "rates of layers on adam"),
         *("update", "update at a learned rate", "constant", "other settings"),
-        *(f"told {kind.name} alone" for kind in fused_loop._INPUTS),
+        *(f"told {kind.name} alone" for kind in fused_loop.INPUTS),
     ],
 )
 def test_it_gives_the_loops_own_answers_over_two_truncations(rate, direction, monitor, arms, calls):
@@ -288,7 +288,7 @@ def wrong(change, part="of_rate"):
 def test_a_rule_that_would_read_past_an_end_is_refused_and_nothing_is_changed(change, message, monkeypatch):
     by_layer = LayerRates(torch.zeros(LayerRates.network().num_theta), LAYERS)
     instances, state, _, ours = problem(learned(), by_layer)
-    made = fused_loop._rule
+    made = fused_loop.made_rule
 
     def changed(*arguments):
         fused_loop._network.cache_clear()
@@ -296,7 +296,7 @@ def test_a_rule_that_would_read_past_an_end_is_refused_and_nothing_is_changed(ch
         fused_loop._network.cache_clear()
         return rule
 
-    monkeypatch.setattr(fused_loop, "_rule", changed)
+    monkeypatch.setattr(fused_loop, "made_rule", changed)
     kept = [leaf.clone() for leaf in leaves(state)]
     with pytest.raises(ValueError, match=rf"unroll in C\+\+ refuses its arguments: .*{message}"):
         ours.unroll(instances, state)
@@ -317,13 +317,13 @@ def test_a_rule_that_would_read_past_an_end_is_refused_and_nothing_is_changed(ch
 )
 def test_an_update_that_would_read_past_an_end_is_refused(change, message, monkeypatch):
     instances, state, _, ours = problem(Constant(0.1), update())
-    made = fused_loop._rule
+    made = fused_loop.made_rule
 
     def changed(*arguments):
         change((rule := made(*arguments)).update)
         return rule
 
-    monkeypatch.setattr(fused_loop, "_rule", changed)
+    monkeypatch.setattr(fused_loop, "made_rule", changed)
     with pytest.raises(ValueError, match=rf"refuses its arguments: .*{message}"):
         ours.unroll(instances, state)
 
@@ -357,9 +357,9 @@ def test_a_point_that_the_table_has_not_is_refused(row):
 def test_a_rule_of_another_layout_is_refused(monkeypatch):
     instances, state, _, ours = problem(learned())
 
-    class Longer(fused_loop._Rule):
+    class Longer(fused_loop.Rule):
         _fields_ = (("more", fused_loop.ctypes.c_int64),)
 
-    monkeypatch.setattr(fused_loop, "_Rule", Longer)
+    monkeypatch.setattr(fused_loop, "Rule", Longer)
     with pytest.raises(ValueError, match="a rule is laid out otherwise"):
         ours.unroll(instances, state)

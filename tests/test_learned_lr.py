@@ -19,6 +19,7 @@ from metalearn_lib.cards import rule_of, save_theta
 from metalearn_lib.guard import USUAL, Guard, Watch
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
 from metalearn_lib.inputs import make_inputs
+from metalearn_lib.learned_lr import where_inputs_lay
 from metalearn_lib.learners import ModuleLearner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.types import Seeds
@@ -601,7 +602,7 @@ def test_a_loss_that_rises_far_above_its_noise_is_counted_and_no_rate_is_raised_
 def test_what_lies_out_of_range_warns_once_and_shrinks_what_the_rule_may_do(model):
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-8)
     learned = LearnedLR(optimizer)
-    with pytest.warns(UserWarning, match="spreads from where it was trained"):
+    with pytest.warns(UserWarning, match="times as far off as in its training"):
         train(model, optimizer, learned, range(1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -717,7 +718,16 @@ def test_a_rule_that_keeps_something_for_every_weight_is_refused(scale_free, mod
 
 
 def test_where_inputs_are_out_of_range_the_guard_lowers_what_raises_a_rate_and_raises_no_rate():
-    up, did, _ = USUAL(Watch(), 2.0, 2.0, 2 * USUAL.spreads, 1.0)
+    up, did, _ = USUAL(Watch(), 2.0, 2.0, 2.0, 1.0)
     assert (up, did) == (1.0, "out of range")
-    down, did, _ = USUAL(Watch(), -2.0, -2.0, 2 * USUAL.spreads, 1.0)
+    down, did, _ = USUAL(Watch(), -2.0, -2.0, 2.0, 1.0)
     assert (down, did) == (-2.0, "")
+
+
+def test_a_card_says_where_inputs_lay_and_time_may_go_on():
+    inputs = make_inputs(("relative_step", "log_loss", "log_steps"))
+    card = {"input_quantiles": {"relative_step": [-10.0, -1.0], "log_steps": [0.0, 6.0]}}
+    middle, reach = where_inputs_lay(card, inputs, 4.0)
+    # of the first in spreads of 3 from -4; of the second nothing is known
+    torch.testing.assert_close(middle, torch.tensor([-0.5, 0.0, -0.25]))
+    torch.testing.assert_close(reach, torch.tensor([1.5, 4.0, math.inf]))

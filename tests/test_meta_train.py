@@ -14,6 +14,7 @@ from metalearn_lib.inputs import make_inputs
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train, meta_train_best, read_log, validation_loss
 from metalearn_lib.meta_train.problems import Problems
+from metalearn_lib.meta_train.quantiles import input_quantiles
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
 from metalearn_lib.shifts.anisotropy import Anisotropy
@@ -440,3 +441,16 @@ def test_an_unknown_input_or_controller_is_refused_with_those_there_are():
         MetaTrainConfig(inputs=("loss",))
     with pytest.raises(ValueError, match="use one of network, schedule"):
         MetaTrainConfig(controller="oracle")
+
+
+def test_a_card_says_where_the_inputs_of_its_rule_lay():
+    config = replace(TINY, inputs=("log_lr", "log_steps", "loss_noise"), base_lr=0.1, base_lr_decades=1.0)
+    best, _ = meta_train_best(config, 1, workers=1, progress=False)
+    lay = best.card["input_quantiles"]
+    assert lay["log_steps"] == pytest.approx([0, math.log(config.horizon)], abs=1e-3)
+    assert lay["log_lr"] == pytest.approx([math.log(0.01), 0], abs=0.5)
+    assert lay["loss_noise"][0] == 0
+    still = input_quantiles(config, config.init_theta())  # which changes no rate
+    assert still["log_lr"] == pytest.approx([math.log(0.01), 0], abs=0.3)
+    with pytest.raises(ValueError, match="controller='schedule' sees nothing"):
+        input_quantiles(replace(config, controller="schedule", inputs=None), torch.zeros(3))

@@ -99,8 +99,10 @@ static float propose(const Network& network, const float* theta, const float* to
     return network.bound * std::tanh(out[0] / network.bound);
 }
 
-// The monitor, then the meta-optimizer, of one run: what it sees of this step in, the rate out.
-static float watch(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm) {
+// The monitor of one run: it moves its averages by what it sees of this step, and fills in what a meta-optimizer could
+// be told.
+static void
+see(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm, float* told) {
     const float limit = rule.log_limit;
     const float log_loss = bounded_log(loss, limit), log_grad = bounded_log(grad_norm, limit);
     const float share = 1.0f / (state.num_steps[run] += 1.0f);
@@ -109,9 +111,8 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
     const float grad_trend = follow(state.fast[2 * run + 1], log_grad, of_fast);
     const float slow_trend = follow(state.slow[run], log_loss, of_slow);
     follow(state.noise[run], std::abs(fast_trend), of_fast);
-    float& log_scale = state.log_scale[run];
-    const float told[TOLD] = {
-        std::log(state.base_lr[run]) + log_scale,
+    const float all[TOLD] = {
+        std::log(state.base_lr[run]) + state.log_scale[run],
         log_loss,
         log_grad,
         bounded_log(weight_norm, limit),
@@ -120,12 +121,23 @@ static float watch(const State& state, const Rule& rule, int64_t run, float loss
         grad_trend,
         state.noise[run]
     };
+    std::copy_n(all, TOLD, told);
+}
+
+// The meta-optimizer of one run: what it is told in, the rate out.
+static float act(const State& state, const Rule& rule, int64_t run, const float* told) {
     const Network& network = rule.of_rate;
     if (!network.hidden) return state.base_lr[run];
     const float change =
         propose(network, state.theta + run * network.num_theta, told, state.memory + run * network.num_memories);
-    log_scale = clamp(log_scale + change, rule.log_scale_limit);
-    return state.base_lr[run] * std::exp(log_scale);
+    state.log_scale[run] = clamp(state.log_scale[run] + change, rule.log_scale_limit);
+    return state.base_lr[run] * std::exp(state.log_scale[run]);
+}
+
+static float watch(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm) {
+    float told[TOLD];
+    see(state, rule, run, loss, grad_norm, weight_norm, told);
+    return act(state, rule, run, told);
 }
 
 // Moves the weights of one run along a direction, each layer at a rate of its own.
@@ -272,7 +284,7 @@ static void move(
     }
 }
 
-static const char* refusal_of(const Network& network) {
+static const char* refusal_of(const Network& network, int num_told = TOLD) {
     if (network.hidden < 1 || network.num_inputs < 1 || network.num_memories < 0)
         return "a meta-optimizer has no units or sees nothing";
     const int64_t hidden = network.hidden, outputs = 1 + network.num_memories;
@@ -280,7 +292,7 @@ static const char* refusal_of(const Network& network) {
     if (network.num_theta != hidden * (width + 1) + outputs * (hidden + width + 1))
         return "a meta-optimizer has another number of weights than its layers";
     for (int i = 0; i < network.num_inputs; ++i)
-        if (network.inputs[i] < 0 || network.inputs[i] >= TOLD) return "a meta-optimizer is not told of such an input";
+        if (network.inputs[i] < 0 || network.inputs[i] >= num_told) return "a meta-optimizer is not told of such an input";
     return nullptr;
 }
 
@@ -297,10 +309,12 @@ static const char* refusal_of(const Update& update, int64_t num_params) {
     return nullptr;
 }
 
-static const char* refusal_of(const Rule& rule, const Floats* state, int num_parts, int64_t runs, int64_t num_params) {
+static const char* refusal_of(
+    const Rule& rule, const Floats* state, int num_parts, int64_t runs, int64_t num_params, int num_told = TOLD
+) {
     const Network& of_rate = rule.of_rate;
     const bool constant = !(of_rate.hidden | of_rate.num_inputs | of_rate.num_memories | of_rate.num_theta);
-    if (const char* refusal = constant ? nullptr : refusal_of(of_rate)) return refusal;
+    if (const char* refusal = constant ? nullptr : refusal_of(of_rate, num_told)) return refusal;
     std::vector<int64_t> counts = {num_params, rule.of_rate.num_theta, 1, 1, rule.of_rate.num_memories, 1, 2, 1, 1};
     const int64_t layers = rule.num_layers;
     switch (rule.direction) {

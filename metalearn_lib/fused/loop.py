@@ -57,7 +57,7 @@ _DIRECTIONS: tuple[type[Direction], ...] = (
     AdamLayerRates,
 )
 """As `Direction` in loop.cpp."""
-_INPUTS: tuple[type[Input], ...] = (
+INPUTS: tuple[type[Input], ...] = (
     LogLr,
     LogLoss,
     LogGradNorm,
@@ -78,7 +78,7 @@ class FusedLoop(InnerLoop):
     It takes the tasks one after another, each through all the steps, so that a task's points and weights stay in the
     core's nearest caches; a loop over steps brings those of all tasks anew at every step. Answers are those of
     `InnerLoop`, to rounding. It is `InnerLoop` where a compiler is missing, where the direction is none of
-    `_DIRECTIONS` or an input none of `_INPUTS`, and where answers are to be differentiated or are not float32 on the
+    `_DIRECTIONS` or an input none of `INPUTS`, and where answers are to be differentiated or are not float32 on the
     CPU.
     """
 
@@ -96,10 +96,10 @@ class FusedLoop(InnerLoop):
         after = tree_map(lambda leaf: leaf.clone(memory_format=torch.contiguous_format), state)
         info = Info(*state.params.new_empty(len(Info._fields), len(state.params), order.shape[1]))
         function(
-            *_floats([after.params, *_of_rate(after), *leaves((after.monitor, after.direction))]),
-            *_floats(info),
-            ctypes.byref(_rule(self.rate, self.monitor, self.direction)),
-            ctypes.sizeof(_Rule),
+            *floats([after.params, *_of_rate(after), *leaves((after.monitor, after.direction))]),
+            *floats(info),
+            ctypes.byref(made_rule(self.rate, self.monitor, self.direction)),
+            ctypes.sizeof(Rule),
             *(*shape_of(learner.mlp), len(state.params), *order.shape),
             *(table.data_ptr(), *table.shape, order.data_ptr()),
         )
@@ -113,7 +113,7 @@ class FusedLoop(InnerLoop):
             (type(self.learner), type(self.monitor)) == (Fused, Monitor)
             and type(self.rate) in (LearnedRate, Constant)
             and type(self.direction) in _DIRECTIONS
-            and {type(each) for each in inputs} <= set(_INPUTS)
+            and {type(each) for each in inputs} <= set(INPUTS)
         )
 
     def _fits(self, state: InnerState, instances: Instances) -> bool:
@@ -165,7 +165,7 @@ class _Update(ctypes.Structure):
     )
 
 
-class _Rule(ctypes.Structure):
+class Rule(ctypes.Structure):
     """As `Rule` in loop.cpp."""
 
     _fields_ = (
@@ -181,10 +181,17 @@ class _Rule(ctypes.Structure):
     )
 
 
-def _rule(rate: Rate, monitor: Monitor, direction: Direction) -> _Rule:
-    rule = _Rule(fast_decay=monitor.fast, slow_decay=monitor.slow)
+def made_rule(
+    rate: Rate, monitor: Monitor, direction: Direction, told: tuple[type[Input], ...] = INPUTS
+) -> Rule:
+    """As C++ has it.
+
+    Args:
+        told: what its meta-optimizer could be, in C++'s order.
+    """
+    rule = Rule(fast_decay=monitor.fast, slow_decay=monitor.slow)
     if isinstance(rate, LearnedRate):
-        rule.of_rate = _network(rate.meta_optimizer)
+        rule.of_rate = _network(rate.meta_optimizer, told)
     rule.log_limit, rule.log_scale_limit = LOG_LIMIT, LOG_SCALE_LIMIT
     rule.direction = _DIRECTIONS.index(type(direction))
     match direction:
@@ -213,8 +220,9 @@ def _rule(rate: Rate, monitor: Monitor, direction: Direction) -> _Rule:
 
 
 @cache
-def _network(meta_optimizer: MetaOptimizer) -> _Network:
-    places = [_INPUTS.index(type(each)) for each in meta_optimizer.inputs]
+def _network(meta_optimizer: MetaOptimizer, told: tuple[type[Input], ...] = INPUTS) -> _Network:
+    """As C++ has it; its inputs are places in what it is `told`."""
+    places = [told.index(type(each)) for each in meta_optimizer.inputs]
     lists = *meta_optimizer.scaling.tolist(), MEMORY_DECAYS
     return _Network(
         *(meta_optimizer.hidden, len(places), len(MEMORY_DECAYS), meta_optimizer.num_theta),
@@ -230,6 +238,6 @@ class _Floats(ctypes.Structure):
     _fields_ = (("at", ctypes.c_void_p), ("count", ctypes.c_int64))
 
 
-def _floats(tensors: Sequence[Tensor]) -> tuple[ctypes.Array[_Floats], int]:
+def floats(tensors: Sequence[Tensor]) -> tuple[ctypes.Array[_Floats], int]:
     each = [(tensor.data_ptr(), tensor.numel()) for tensor in tensors]
     return (_Floats * len(each))(*each), len(each)

@@ -23,6 +23,8 @@ class Input(Named, ABC):
     """about where it lies while plain SGD trains on task A; it only brings the input near unit size"""
     spread: ClassVar[float] = 1.0
     """how far from there it may be expected where base rates and tasks differ: a round number, and no measurement"""
+    guarded: ClassVar[bool] = True
+    """whether one should be wary where it lies elsewhere than in meta-training; time goes on for everybody"""
     unit: ClassVar[str] = "nats"
     default: ClassVar[bool] = False
     """whether a meta-optimizer sees it that is not told otherwise; old cards name what they see"""

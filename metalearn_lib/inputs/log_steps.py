@@ -13,6 +13,7 @@ class LogSteps(Input):
     """Logarithm of 1 and the steps taken: 0 at the first, 6.9 after a thousand."""
 
     centre, spread = 3.5, 2.0
+    guarded = False
 
     def init(self, params: Tensor) -> Tensor:
         return params.new_zeros(len(params))

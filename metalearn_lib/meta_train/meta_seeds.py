@@ -20,6 +20,7 @@ from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.outer_loop import Trained, meta_train
 from metalearn_lib.meta_train.problems import Problems
+from metalearn_lib.meta_train.quantiles import input_quantiles
 from metalearn_lib.meta_train.workers import in_torchrun
 from metalearn_lib.progress import progress_bar
 from metalearn_lib.types import Seeds
@@ -82,8 +83,8 @@ def meta_train_best(
     """Train with meta-seeds from `config.seed` on; the best on *validation* tasks, and all of them.
 
     Meta-seeds run side by side, a process to each; a single one, or any under torchrun, is shared by the
-    workers. The card of the best names every seed's validation loss, and counts what the discarded ones cost
-    too.
+    workers. The card of the best names every seed's validation loss, counts what the discarded ones cost too, and says
+    where its inputs lay.
 
     Args:
         workers: processes; the machine's cores by default.
@@ -120,7 +121,11 @@ def meta_train_best(
         run._replace(card=run.card | {"validation_loss": {str(each.seed): validation_loss(each, run.theta)}})
         for each, run in zip(configs, trained, strict=True)
     ]
-    return deployed(validated), validated
+    best = deployed(validated)
+    if config.controller == "network":
+        lay = input_quantiles(config, best.theta)
+        best = best._replace(card=best.card | {"input_quantiles": lay})
+    return best, validated
 
 
 def deployed(trained: Sequence[Trained]) -> Trained:
