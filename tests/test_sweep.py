@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from report_project import Project, notebook
+import yaml
+from report_project import REPOSITORY, Project, notebook
 from test_report_runner import alive, kernel_pid, wait_for
 
 from metalearn_lib.cli import main
@@ -237,3 +241,30 @@ def test_a_number_is_drawn_over_one_parameter_or_two_with_its_interval():
     of_names = swept(rows[:2], "n", ["kind"])
     assert [tick.get_text() for tick in of_names.get_xticklabels()] == ["a", "bc"]
     plt.close("all")
+
+
+def test_the_workflow_of_the_page_runs_as_it_stands(tmp_path: Path):
+    page = (REPOSITORY / "book" / "sweep_howto.md").read_text(encoding="utf-8")
+    workflow = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    script = next(
+        step["run"] for step in workflow["jobs"]["sweep"]["steps"] if "sweep" in step.get("run", "")
+    )
+    small = notebook(
+        "#: parameters\nshift_family = 'scale'\nshift = 4.0\nnum_instances = 128",
+        "from IPython.display import display\n"
+        "display({'text/plain': repr(f'{shift:.2f} [{shift - 1:.2f}, {shift + 1:.2f}]')}, raw=True,\n"
+        "        metadata={'scrapbook': {'name': 'b_meta', 'mime_prefix': ''}})",
+    )
+    project = Project.new(tmp_path / "project", task_shift=small)
+    python = f'python() {{ "{sys.executable}" "$@"; }}\n'
+    environment = os.environ | {"PYTHONPATH": str(project.root)}
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", python + script],
+        cwd=project.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "shift_family=translate,shift=4" in ended.stdout
+    assert (project.root / "sweeps" / "shift" / "b_meta.svg").is_file()
