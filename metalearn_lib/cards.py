@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,18 @@ def save_theta(
         thetas: of all meta-seeds, `(meta-seeds, theta)`.
     """
     tensors = {"theta": theta.contiguous()} | ({} if thetas is None else {"thetas": thetas.contiguous()})
+    told = json.dumps(complete(card), sort_keys=True)
     with atomic_path(path) as partial:
-        partial.write_bytes(save(tensors, {"card": json.dumps(complete(card), sort_keys=True)}))
+        partial.write_bytes(save(tensors, {"card": told, "digest": content_digest(tensors, told)}))
+
+
+def content_digest(tensors: Mapping[str, Tensor], told: str) -> str:
+    """Of tensors by name and of what is told of them, so that a change to a byte is seen."""
+    digest = hashlib.sha256(told.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
@@ -63,16 +73,14 @@ def load_theta(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     Raises:
         ValueError: when there is no such file, or it is none of ours. Nothing is ever unpickled.
     """
-    with _open(name) as file:
-        return file.get_tensor("theta"), _card(file)
+    tensors, card = _read(name)
+    return tensors["theta"], card
 
 
 def load_thetas(name: str | os.PathLike[str]) -> tuple[Tensor, dict[str, Any]]:
     """The meta-parameters of all the file's meta-seeds, `(meta-seeds, theta)`, and the card; see `load_theta`."""
-    with _open(name) as file:
-        kept = "thetas" in file.keys()  # noqa: SIM118
-        thetas = file.get_tensor("thetas") if kept else file.get_tensor("theta")[None]
-        return thetas, _card(file)
+    tensors, card = _read(name)
+    return tensors.get("thetas", tensors["theta"][None]), card
 
 
 def complete(card: dict[str, Any], inputs: Sequence[str] | None = None) -> dict[str, Any]:
@@ -86,17 +94,7 @@ def complete(card: dict[str, Any], inputs: Sequence[str] | None = None) -> dict[
     return card | {"format": FORMAT}
 
 
-def _card(file: Any) -> dict[str, Any]:
-    card = json.loads((file.metadata() or {})["card"])
-    if (written := card.get("format", 1)) > FORMAT:
-        raise ValueError(
-            f"the card has format {written}, and this version reads up to {FORMAT}; use a newer metalearn_lib."
-        )
-    return complete(card, _INPUTS_OF_FORMAT_1)
-
-
-@contextmanager
-def _open(name: str | os.PathLike[str]) -> Iterator[Any]:
+def _read(name: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     path = _WEIGHTS / f"{name}.safetensors" if str(name) in shipped() else Path(name)
     if not path.is_file():
         raise ValueError(
@@ -104,12 +102,32 @@ def _open(name: str | os.PathLike[str]) -> Iterator[Any]:
         )
     try:
         with safe_open(path, "pt") as file:
-            yield file
-    except (SafetensorError, KeyError, json.JSONDecodeError) as fault:
+            metadata = file.metadata() or {}
+            tensors = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118
+        card = json.loads(metadata["card"])
+        if (
+            not isinstance(card, dict)
+            or "theta" not in tensors
+            or not isinstance(card.get("config", {}), dict)
+        ):
+            raise KeyError("no card of a trained theta")
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
+        raise _damaged(path, str(fault)) from fault
+    # files from before they had one hold no digest
+    if metadata.get("digest", known := content_digest(tensors, metadata["card"])) != known:
+        raise _damaged(path, "it does not hold what was written")
+    if (written := card.get("format", 1)) > FORMAT:
         raise ValueError(
-            f"{path} is no trained meta-optimizer, or is damaged ({fault}); "
-            "train it again with `python -m metalearn_lib train`."
-        ) from fault
+            f"the card has format {written}, and this version reads up to {FORMAT}; use a newer metalearn_lib."
+        )
+    return tensors, complete(card, _INPUTS_OF_FORMAT_1)
+
+
+def _damaged(path: Path, fault: str) -> ValueError:
+    return ValueError(
+        f"{path} is no trained meta-optimizer, or is damaged ({fault}); "
+        "train it again with `python -m metalearn_lib train`."
+    )
 
 
 def rule_of(

@@ -4,13 +4,23 @@ process that outlives the one it works for."""
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import parent_process
+from multiprocessing import active_children, current_process, get_context, parent_process
 from multiprocessing.connection import wait
+from multiprocessing.context import SpawnContext
 
 import torch
+
+GUARD = 'a script that starts processes must do so under `if __name__ == "__main__":`, or each would start its own'
+
+
+class WorkerFailed(RuntimeError):
+    """A worker process died; the message says what is known of it."""
 
 
 def available_cores() -> int:
@@ -49,3 +59,53 @@ def leave_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def spawning() -> SpawnContext:
+    """How processes are started: afresh.
+
+    A process that is itself still reading the script that started it ends here, and whoever started it says why.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise SystemExit(1)
+    return get_context("spawn")
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started inside the block leave Ctrl-C to this one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """So many processes, which end with the block, and at once where it raises.
+
+    Raises:
+        WorkerFailed: when one of them dies.
+    """
+    context, before = spawning(), active_children()
+    pool = ProcessPoolExecutor(workers, context, leave_with_parent)
+    try:
+        with deaf_to_interrupts():
+            for _ in range(workers):
+                pool.submit(int)  # each starts a process
+        yield pool
+    except BaseException as fault:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for each in active_children():
+            if each not in before:
+                each.terminate()
+        if isinstance(fault, BrokenProcessPool):
+            raise WorkerFailed(
+                f"a worker process was killed, or ended before it could begin ({GUARD}); what was kept stays."
+            ) from None
+        raise
+    pool.shutdown()

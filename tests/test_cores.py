@@ -1,27 +1,60 @@
+"""Processes that end with the one that started them, and say in a sentence why they ended."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
-import torch
 
-from metalearn_lib.cores import one_thread
+from metalearn_lib.cores import WorkerFailed, process_pool
 
-TINY = torch.tensor(2.0**-130)
-if not torch.set_flush_denormal(True):
-    pytest.skip("this processor cannot round tiny numbers to 0", allow_module_level=True)
-torch.set_flush_denormal(False)
-
-
-def test_inside_there_is_one_thread_and_no_tiny_number_and_after_it_all_is_as_before():
-    threads = torch.get_num_threads()
-    with one_thread():
-        assert torch.get_num_threads() == 1
-        assert float(TINY * 1) == 0
-        with one_thread():
-            assert float(TINY * 1) == 0
-        assert float(TINY * 1) == 0
-    assert torch.get_num_threads() == threads
-    assert float(TINY * 1) > 0
+POOL = "from metalearn_lib.cores import process_pool\nwith process_pool(2) as pool:\n    pool.submit(abs, -1).result()"
+TRAINS = (
+    "from metalearn_lib.meta_train import MetaTrainConfig, meta_train\n"
+    "config = MetaTrainConfig(num_tasks=4, tasks_per_chunk=2, horizon=6, batch_size=16, outer_steps=3)\n"
+    "meta_train(config, workers=2, progress=False)"
+)
 
 
-def test_an_error_leaves_it_as_it_was():
-    with pytest.raises(RuntimeError, match="x"), one_thread():
-        raise RuntimeError("x")
-    assert float(TINY * 1) > 0
+@pytest.mark.parametrize("script", [POOL, TRAINS])
+def test_a_script_that_does_not_guard_its_start_is_told_so_at_once(script, tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(script)
+    ended = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert 'must do so under `if __name__ == "__main__":`' in ended.stderr.splitlines()[-1]
+    assert ended.stderr.count("Traceback") == 1
+
+
+def sleeping(then):
+    """Two calls that take for ever, and what happens `then`."""
+    with process_pool(2) as pool:
+        waiting = [pool.submit(time.sleep, 600) for _ in range(2)]
+        then()
+        waiting[0].result()
+
+
+def kill_one():
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("then", "error", "told"),
+    [
+        (kill_one, WorkerFailed, "a worker process was killed, .*; what was kept stays"),
+        (interrupt, KeyboardInterrupt, "^$"),
+    ],
+)
+def test_whatever_ends_a_pool_ends_its_processes(then, error, told):
+    with pytest.raises(error, match=told):
+        sleeping(then)
+    for child in multiprocessing.active_children():
+        child.join(60)
+    assert not multiprocessing.active_children()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from metalearn_lib.cores import available_cores, leave_with_parent
+from metalearn_lib.cores import available_cores, process_pool
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.jobs import Job, Meet, Question, columns, definitions_of, jobs
 from metalearn_lib.evaluate.methods import Tune
@@ -247,14 +246,10 @@ def pool(workers: int | None, calls: int) -> Iterator[Results]:
     if workers == 1:
         yield in_this_process
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
+    with process_pool(workers) as pool:
 
         def results(calls: Mapping[Any, partial[Any]]) -> Iterator[tuple[Any, Any]]:
             waiting = {pool.submit(call): name for name, call in calls.items()}
             return ((waiting[done], done.result()) for done in as_completed(waiting))
 
-        try:
-            yield results
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        yield results

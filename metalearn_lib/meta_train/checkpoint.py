@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from metalearn_lib.cards import content_digest
 from metalearn_lib.files import atomic_path
 
 _FORMAT = "metalearn_lib meta-training, 1"
@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any
     """Write tensors and JSON facts, whole or not at all."""
     tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     told = json.dumps(facts)
-    metadata = {"format": _FORMAT, "digest": _digest(tensors, told), "facts": told}
+    metadata = {"format": _FORMAT, "digest": content_digest(tensors, told), "facts": told}
     with atomic_path(path) as partial:
         partial.write_bytes(save(tensors, metadata))
 
@@ -49,7 +49,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads(metadata["facts"])
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
         raise CheckpointError(f"{path} is no checkpoint, or is damaged ({fault}); {remedy}.") from fault
-    if metadata.get("digest") != _digest(tensors, metadata["facts"]):
+    if metadata.get("digest") != content_digest(tensors, metadata["facts"]):
         raise CheckpointError(f"{path} is damaged: it does not hold what was written; {remedy}.")
     return tensors, facts
 
@@ -72,11 +72,3 @@ def sole_writer(path: str | os.PathLike[str] | None) -> Iterator[None]:
         raise CheckpointError(
             f"{path} is being written by another process; wait until that has ended, or name another file."
         ) from taken
-
-
-def _digest(tensors: dict[str, Tensor], facts: str) -> str:
-    digest = hashlib.sha256(facts.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()

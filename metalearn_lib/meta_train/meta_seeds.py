@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from metalearn_lib.cores import available_cores, leave_with_parent, one_thread
+from metalearn_lib.cores import available_cores, one_thread, process_pool
 from metalearn_lib.gradient_estimators import meta_loss, unroll
 from metalearn_lib.inner_loop import draw_instances
 from metalearn_lib.meta_train.config import MetaTrainConfig
@@ -61,7 +59,7 @@ def meta_train_many(
     bar = partial(progress_bar, len(configs), "meta-training", "run", progress)
     if workers == 1:
         return list(bar(map(_train_and_validate, configs)))
-    with ProcessPoolExecutor(workers, get_context("spawn"), leave_with_parent) as pool:
+    with process_pool(workers) as pool:
         return list(bar(pool.map(_train_and_validate, configs)))
 
 
@@ -114,7 +112,7 @@ def meta_train_best(
         inside = min(workers, len(config.chunks))
         trained = [meta_train(*arguments(each, progress, inside)) for each in configs]
     else:
-        with ProcessPoolExecutor(min(workers, num_seeds), get_context("spawn"), leave_with_parent) as pool:
+        with process_pool(min(workers, num_seeds)) as pool:
             tasks = [arguments(each, progress and not n, 1) for n, each in enumerate(configs)]
             trained = list(pool.map(meta_train, *zip(*tasks, strict=True)))
     validated = [

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,14 +19,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from metalearn_lib.cores import leave_with_parent
+from metalearn_lib.cores import GUARD, WorkerFailed, deaf_to_interrupts, leave_with_parent, spawning
 
 _TIMEOUT = timedelta(seconds=300)
 """How long a worker waits for the others; one that dies is noticed at once, one that hangs after this."""
-
-
-class WorkerFailed(RuntimeError):
-    """A worker died; the message holds its traceback."""
 
 
 class PeerLost(RuntimeError):
@@ -102,7 +97,7 @@ def worker_group(workers: int, work: Callable[..., Any], arguments: tuple[Any, .
 
 @contextmanager
 def _started(workers: int, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Group]:
-    context = get_context("spawn")
+    context = spawning()
     with tempfile.TemporaryDirectory(prefix="metalearn-") as folder:
         meeting = str(Path(folder) / "meeting")
         processes, reports = [], []
@@ -111,11 +106,17 @@ def _started(workers: int, work: Callable[..., Any], arguments: tuple[Any, ...])
             process = context.Process(
                 target=_be_worker, args=(rank, workers, meeting, theirs, work, arguments), daemon=True
             )
-            process.start()
+            with deaf_to_interrupts():
+                process.start()
             theirs.close()
             processes.append(process)
             reports.append(ours)
         try:
+            for rank, report in enumerate(reports, 1):
+                try:
+                    report.recv()  # that it has begun
+                except EOFError:
+                    raise WorkerFailed(f"worker {rank} ended before it could begin; {GUARD}.") from None
             _join(0, workers, meeting)
             yield Group(0, workers)
             for process in processes:
@@ -145,6 +146,7 @@ def _be_worker(
     arguments: tuple[Any, ...],
 ) -> None:
     leave_with_parent()
+    report.send("begun")
     torch.set_num_threads(1)
     # Ctrl-C reaches every process; rank 0 tells the others when to stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
