@@ -3,6 +3,7 @@ process that outlives the one it works for."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import active_children, current_process, get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext
+from pathlib import Path
 
 import torch
 
@@ -28,25 +30,41 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def available_memory() -> float:
+    """Bytes that this process may still take; infinity where the system does not say."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as told:
+            return 1024 * next(float(line.split()[1]) for line in told if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return math.inf
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run torch on one thread inside the block, or inside the function that this decorates.
+    """Run torch on one thread inside the block, or inside the function that this decorates, and in float32 on the CPU,
+    whatever the user's defaults are: others would draw other tasks.
 
     Numbers below 1e-38 are rounded to 0 there. A solved task's gradients are that small, and some processors take a
     hundred times as long over them.
     """
-    threads, flushes = torch.get_num_threads(), _flushes_denormals()
+    threads, flushes, dtype = torch.get_num_threads(), _flushes_denormals(), torch.get_default_dtype()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    torch.set_default_dtype(torch.float32)
     try:
-        yield
+        if torch.get_default_device().type == "cpu":
+            yield
+        else:
+            with torch.device("cpu"):
+                yield
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(flushes)
+        torch.set_default_dtype(dtype)
 
 
 def _flushes_denormals() -> bool:
-    return not float(torch.tensor(2.0**-126) / 2)
+    return not float(torch.tensor(2.0**-126, dtype=torch.float32, device="cpu") / 2)
 
 
 def leave_with_parent() -> None:

@@ -56,7 +56,7 @@ class MetaOptimizer:
             )
         with torch.inference_mode(False):  # it may be used where gradients are wanted
             pairs = [(each.centre, each.spread) for each in self.inputs]
-            scaling = torch.tensor(pairs, dtype=torch.float64).T
+            scaling = torch.tensor(pairs, dtype=torch.float64, device="cpu").T
         object.__setattr__(self, "scaling", scaling)
 
     @property

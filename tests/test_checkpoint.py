@@ -193,6 +193,14 @@ def test_a_log_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_path)
     assert read_log(tmp_path / "none") == {}
 
 
+@pytest.mark.parametrize("line", ["[1]", "7", "{}", '{"other": 1}', "{"])
+def test_a_log_of_other_things_is_refused(line, tmp_path):
+    path = tmp_path / "log"
+    path.write_text(f'{{"outer_step": 0, "meta_loss": 1.5}}\n{line}\n')
+    with pytest.raises(ValueError, match="is no log of meta-training, or is damaged"):
+        read_log(path)
+
+
 def test_two_processes_never_write_one_run(tmp_path):
     kept = tmp_path / "run.checkpoint"
     first = start(replace(TINY, outer_steps=100_000), checkpoint=kept, every=1, resume=True)

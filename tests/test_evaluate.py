@@ -33,6 +33,7 @@ from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
 from metalearn_lib.types import Seeds
 
 FAMILY = GaussianMixture(num_points=96, num_test=64)
+THETA = 0.05 * torch.randn(MetaOptimizer().num_theta, generator=torch.Generator().manual_seed(0))
 CELL = Cell("tiny", FAMILY, hidden=(8,), batch_size=32, horizon=24)
 
 
@@ -50,6 +51,27 @@ def test_the_crossing_is_the_first_of_two_evaluations_in_a_row_below_the_thresho
         expected = next((step + 1 for step in range(target.cap - 1) if below[step] and below[step + 1]), None)
         assert (steps, crossed) == ((target.cap, False) if expected is None else (expected, True))
     assert 0 < outcome.crossed.sum() < 40  # both ends were seen
+
+
+@pytest.mark.parametrize("changed", ["dtype", "device", "grad mode", "threads"])
+def test_a_users_own_defaults_change_no_answer(changed):
+    methods = {"SGD": SGD, "meta": Learn(Gradient(), LearnedRate(1.0, THETA), SGD)}
+    asked = [CELL], methods, Seeds("score", 3), Seeds("tune", 4)
+    usual = evaluate(*asked, workers=1, progress=False)
+    before = torch.get_default_dtype(), torch.get_num_threads()
+    try:
+        if changed == "dtype":
+            torch.set_default_dtype(torch.float64)
+        elif changed == "device":
+            torch.set_default_device("meta")
+        elif changed == "threads":
+            torch.set_num_threads(2)
+        with torch.set_grad_enabled(changed == "grad mode"):
+            pd.testing.assert_frame_equal(evaluate(*asked, workers=1, progress=False), usual)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(before[0])
+        torch.set_num_threads(before[1])
 
 
 def test_a_diverged_run_is_censored_at_the_cap_and_never_dropped():

@@ -117,6 +117,11 @@ def test_a_theta_of_another_architecture_is_refused(instances, learner):
         ({"direction": "sdg"}, "direction='sdg' is unknown; use one of sgd, momentum, adam, all"),
         ({"horizon": 1}, "horizon=1 leaves no improvement"),
         ({"sigma": 0.0}, "sigma=0.0 must be a positive number"),
+        ({"outer_lr": 1e300}, r"outer_lr=1e\+300 must be at most 1e\+06"),
+        (
+            {"num_tasks": 10**14},
+            "outer_steps=400 of num_tasks=100000000000000 are more tasks than can be numbered",
+        ),
         ({"base_lr": float("nan")}, "base_lr=nan must be a positive number"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
     ],
@@ -454,3 +459,15 @@ def test_a_card_says_where_the_inputs_of_its_rule_lay():
     assert still["log_lr"] == pytest.approx([math.log(0.01), 0], abs=0.3)
     with pytest.raises(ValueError, match="controller='schedule' sees nothing"):
         input_quantiles(replace(config, controller="schedule", inputs=None), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"horizon": 10**13}, "horizon=10000000000000, batch_size=16 for 8 runs side by side"),
+        ({"hidden": 10**13}, "hidden=10000000000000 for 8 runs side by side"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_begun(settings, told):
+    with pytest.raises(ValueError, match=told):
+        meta_train(replace(TINY, **settings), progress=False)

@@ -150,8 +150,8 @@ def ask_outcome(
     recipe: Recipe, cell: Cell, seeds: Seeds, facts: dict[str, Any], numbers: dict[str, Any] = UNPREPARED
 ) -> list[Outcome]:
     """Training on every instance to its threshold, at each choice of the method's numbers."""
-    target = target_of(facts)
     with one_thread():
+        target = target_of(facts)
         instances = _instances(cell, seeds, target.cap)
         return [
             steps_to_threshold(recipe.method(choice, cell, seeds).loop(cell), instances, target)

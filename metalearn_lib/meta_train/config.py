@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 
 from metalearn_lib.architectures import ARCHITECTURES, LOSSES
 from metalearn_lib.cards import learned_directions, learned_on, rule_of
+from metalearn_lib.cores import available_memory
 from metalearn_lib.directions.learned_update import PARTS, UpdateNetwork
 from metalearn_lib.gradient_estimators import ESTIMATORS, Estimator
 from metalearn_lib.gradient_estimators.base import check_divides
@@ -28,6 +29,8 @@ CONTROLLERS = ("network", "schedule", "constant")
 
 MAX_INDEX = 2**26
 """Tasks that `Seeds` can number."""
+LARGEST = 1e6
+"""Of what is a step of theta or of its perturbations: beyond it float32 ends soon."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,9 @@ class MetaTrainConfig:
         for name in positive + (("base_lr",) if self.base_lr is not None else ()):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a positive number.")
+        for name in ("outer_lr", "sigma"):
+            if getattr(self, name) > LARGEST:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be at most {LARGEST:g}; 0.1 is usual.")
         if self.horizon < 2:
             raise ValueError(f"horizon={self.horizon} leaves no improvement to reward; use 2 or more.")
         if not 0 <= self.base_lr_decades <= 4:
@@ -252,6 +258,11 @@ class MetaTrainConfig:
                 f"{self.estimator}."
             )
         seeds = MAX_INDEX // ((self.outer_steps + 1) * self.num_tasks)
+        if not seeds:
+            raise ValueError(
+                f"outer_steps={self.outer_steps} of num_tasks={self.num_tasks} are more tasks than can be numbered, "
+                f"{MAX_INDEX:,}; lower one of them."
+            )
         if self.seed >= seeds:
             raise ValueError(
                 f"seed={self.seed} must be below {seeds}: outer_steps={self.outer_steps} of "
@@ -325,6 +336,25 @@ class MetaTrainConfig:
         """Everything random of a chunk's outer step but its tasks, from a seed of its own."""
         index = (self.seed * (self.outer_steps + 1) + outer_step) * (len(self.chunks) + 1) + chunk
         return Seeds("meta_train", 1, index).generator(index, "perturbation")
+
+    def check_memory(self) -> None:
+        """Refuse what does not fit, before it is begun.
+
+        Raises:
+            ValueError: when a chunk's minibatches, or a theta for each of its runs, take more memory than there is.
+        """
+        runs, longest = 2 * min(self.num_tasks, self.tasks_per_chunk), max(self._horizons())
+        needed = {
+            f"horizon={longest}, batch_size={self.batch_size}": 8 * runs * longest * self.batch_size,
+            f"hidden={self.hidden}": 4 * runs * self.meta_optimizer.num_theta,
+        }
+        there = available_memory()
+        for told, size in needed.items():
+            if size > there:
+                raise ValueError(
+                    f"{told} for {runs} runs side by side (tasks_per_chunk={self.tasks_per_chunk}) take "
+                    f"{size / 1e9:,.1f} GB of memory, and there are {there / 1e9:,.1f}; lower one of them."
+                )
 
     def differences(self, other: dict) -> str:
         """Where the settings of another run differ from these, as `name=theirs, not name=ours`."""

@@ -81,12 +81,14 @@ def meta_train(
         tensorboard: a folder for TensorBoard.
 
     Raises:
+        ValueError: for more workers than chunks, or runs that take more memory than there is.
         CheckpointError: when the checkpoint is damaged, foreign, another run's, there without `resume`, or being
             written by another process.
         MetaTrainingFailed: when too many runs are no numbers.
         WorkerFailed: when a worker dies.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is written.
     """
+    config.check_memory()
     if not 1 <= workers <= len(config.chunks):
         raise ValueError(
             f"workers={workers} must lie in 1 to {len(config.chunks)}, the chunks of an outer step."

@@ -86,7 +86,10 @@ def _lines(path: str | os.PathLike[str]) -> list[dict[str, float]]:
         return []
     text = Path(path).read_text()
     try:
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        if not all(isinstance(line, dict) and line.keys() == lines[0].keys() for line in lines):
+            raise ValueError("its lines hold other things")
+        return lines
     except ValueError as fault:
         raise ValueError(f"{path} is no log of meta-training, or is damaged ({fault}); delete it.") from fault
 
