@@ -367,12 +367,12 @@ def _rule_for(optimizer: Optimizer) -> str:
             "LBFGS evaluates its loss many times in a step and finds its own length; use it bare."
         )
     if isinstance(optimizer, (Adam, AdamW)):
-        return "adam_multi"
+        return "adam_any"
     if isinstance(optimizer, SGD):
         return "momentum_multi" if any(group["momentum"] for group in optimizer.param_groups) else "sgd_long"
     raise ValueError(
         f"no rule ships for {type(optimizer).__name__}; SGD, Adam and AdamW have one, and for what moves like one of "
-        "these name it: rule='sgd_long', 'momentum_multi' or 'adam_multi'."
+        "these name it: rule='sgd_long', 'momentum_multi' or 'adam_any'."
     )
 
 

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from entrants import BASES
 from problems import PROBLEMS
 from runs import BY_RULE, Job, Kept, answer, jobs
 
@@ -35,6 +36,7 @@ def main() -> None:
         default="all",
         help="those with a rule, or those without",
     )
+    parser.add_argument("--bases", nargs="+", choices=BASES, default=list(BASES), metavar="NAME")
     parser.add_argument("--rule", metavar="NAME", help="of LearnedLR (default: each optimizer's own)")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="processes, of one thread each (default: 1)"
@@ -52,6 +54,8 @@ def main() -> None:
     def wanted(job: Job) -> bool:
         by_rule = job.entrant in BY_RULE
         if by_rule and job.problem in held_back and not arguments.final:
+            return False
+        if job.base and job.base not in arguments.bases:
             return False
         return job not in kept.done and arguments.who in ("all", "learned" if by_rule else "rivals")
 
