@@ -14,7 +14,7 @@ import pytest
 import yaml
 from report_project import Project, notebook
 
-from metalearn_lib.report.runs import RunsError, read_runs
+from metalearn_lib.report.runs import RunsError, is_fresh, read_runs
 
 EXPERIMENT = notebook(
     "# An experiment",
@@ -142,9 +142,34 @@ def lose_figure(project: Project) -> None:
     (project.output("experiment").parent / "figures" / "experiment.curve.svg").unlink()
 
 
+def edit_output(project: Project) -> None:
+    output = project.output("experiment")
+    output.write_text(output.read_text().replace("<svg>", "<svg >"))
+
+
+def edit_figure(project: Project) -> None:
+    figure = project.output("experiment").parent / "figures" / "experiment.curve.svg"
+    figure.write_text(figure.read_text().replace("svg", "gvs"))
+
+
+@pytest.mark.parametrize(
+    "change", [tear_output, edit_output, lose_figure, edit_figure], ids=lambda f: f.__name__
+)
+def test_what_is_not_as_it_was_written_is_stale(
+    plain_once: Project, tmp_path: Path, change: Callable[[Project], None]
+) -> None:
+    plain = plain_once.copy(tmp_path / "project")
+    (run,) = read_runs(plain.root, "quick")
+    key = json.loads(run.output.read_text())["metadata"]["metalearn"]["key"]
+    assert is_fresh(run, key)
+    assert not is_fresh(run, "another")
+    change(plain)
+    assert not is_fresh(run, key)
+
+
 @pytest.mark.parametrize(
     "change",
-    [edit_library, edit_parameter, edit_text, edit_tag, tear_output, lose_figure],
+    [edit_library, edit_parameter, edit_text, edit_tag],
     ids=lambda f: f.__name__,
 )
 def test_whatever_a_page_depends_on_makes_it_stale(

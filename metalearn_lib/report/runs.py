@@ -19,6 +19,8 @@ PROFILES = ("quick", "standard", "full")
 LIBRARY = Path(__file__).resolve().parents[1]
 RUNS_FILE = Path("notebooks", "runs.yml")
 OUTPUT_FOLDER = Path("book", "experiments")
+UNSIGNED = '"digest": ""'
+"""What stands in an executed copy until it is signed."""
 # a new version of any of these may change what a page shows
 PACKAGES = (
     *("torch", "numpy", "scikit-learn", "matplotlib", "papermill", "nbclient", "nbformat"),
@@ -151,12 +153,23 @@ def run_key(run: Run, files: str) -> str:
 
 
 def is_fresh(run: Run, key: str) -> bool:
-    """Say whether the executed copy carries this key and its figures are there; a torn file does not."""
+    """Say whether the executed copy carries this key, and it and its figures are what was written, byte for byte."""
     try:
-        stored = json.loads(run.output.read_bytes())["metadata"]["metalearn"]
-        return stored["key"] == key and all((run.figures / name).is_file() for name in stored["figures"])
+        text = run.output.read_text(encoding="utf8")
+        stored = json.loads(text)["metadata"]["metalearn"]
+        figures = {name: (run.figures / name).read_bytes() for name in stored["figures"]}
+        unsigned = text.replace(UNSIGNED.replace('""', json.dumps(stored["digest"])), UNSIGNED)
+        return stored["key"] == key and stored["digest"] == signature(unsigned, figures)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def signature(text: str, figures: Mapping[str, bytes]) -> str:
+    """Hash an executed copy, as it is without its signature, and its figures."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(figures):
+        digest.update(f"\0{name}\0".encode() + hashlib.sha256(figures[name]).digest())
+    return digest.hexdigest()
 
 
 def _version(package: str) -> str:

@@ -133,6 +133,7 @@ def _write(notebook: Any, output: Path, key: str) -> None:
     import nbformat
 
     from metalearn_lib.files import atomic_path
+    from metalearn_lib.report.runs import UNSIGNED, signature
 
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number}"
@@ -140,12 +141,14 @@ def _write(notebook: Any, output: Path, key: str) -> None:
             cell.metadata.pop(volatile, None)
     figures = {f"{output.stem}.{name}": image for name, image in _glued_figures(notebook).items()}
     notebook.metadata.pop("papermill", None)
-    notebook.metadata["metalearn"] = {"key": key, "figures": sorted(figures)}
+    notebook.metadata["metalearn"] = {"key": key, "figures": sorted(figures), "digest": ""}
     for name, image in figures.items():
         with atomic_path(output.parent / "figures" / name) as path:
             path.write_bytes(image)
     with atomic_path(output) as path:
-        path.write_text(nbformat.writes(_number_widgets(notebook)) + "\n", encoding="utf8")
+        text = nbformat.writes(_number_widgets(notebook)) + "\n"
+        signed = UNSIGNED.replace('""', f'"{signature(text, figures)}"')
+        path.write_text(text.replace(UNSIGNED, signed), encoding="utf8")
     for path in (output.parent / "figures").glob(f"{output.stem}.*"):
         if path.name not in figures:
             path.unlink(missing_ok=True)
