@@ -247,9 +247,9 @@ def answers_folder() -> Path:
 
 
 def results_folder() -> Path | None:
-    """The folder of kept tables, `results/`, of the checkout that this folder is in."""
+    """The folder of kept tables, `results/`, of the checkout that this folder is in, or else that the library is in."""
     here = Path.cwd()
-    found = (folder / "results" for folder in (here, *here.parents))
+    found = (folder / "results" for folder in (here, *here.parents, Path(__file__).parents[2]))
     return next((folder for folder in found if (folder / "contest.parquet").exists()), None)
 
 
