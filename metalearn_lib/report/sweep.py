@@ -330,7 +330,10 @@ def _page(
             for file in kept["figures"]:
                 figure = Path(file.removeprefix(f"{name}.")).stem
                 figures.setdefault(figure, {})[name] = f"figures/{file}"
-    return page(f"{source.stem} at {len(rows)} settings", rows, parameters, figures, drawn)
+    cells = json.loads(source.read_text(encoding="utf8"))["cells"]
+    texts = ["".join(each["source"]) for each in cells if each["cell_type"] == "markdown"]
+    headings = [text.splitlines()[0].lstrip("# ") for text in texts if text.startswith("# ")]
+    return page(next(iter(headings), source.stem), rows, parameters, figures, drawn)
 
 
 def _draw(
