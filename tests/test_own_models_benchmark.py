@@ -23,7 +23,7 @@ def runs(monkeypatch):
     monkeypatch.setattr(runs, "FREE", {"DoG": runs.FREE["DoG"]})
     monkeypatch.setattr(runs, "BASES", {"SGD": runs.BASES["SGD"]})
     yield runs
-    for name in ("problems", "entrants", "runs"):
+    for name in ("problems", "validation", "entrants", "runs", "choose"):
         sys.modules.pop(name, None)
 
 
@@ -96,3 +96,23 @@ def test_what_is_held_back_waits_for_the_end(tmp_path, monkeypatch):
     )
     runpy.run_path(str(FOLDER), run_name="__main__")
     assert not (tmp_path / "x").exists()
+
+
+def test_rules_are_chosen_on_problems_that_are_none_of_those_they_are_held_to(runs, monkeypatch, capsys):
+    import choose
+    import problems
+    from validation import VALIDATION
+
+    assert not set(VALIDATION) & set(problems.PROBLEMS)
+    for problem in VALIDATION.values():
+        split = problem.data()
+        assert sum(split.sizes) <= len(split.x)
+        first = split.x[:16], split.y[:16]
+        assert problem.loss(problem.model()(first[0]), first[1]).isfinite()
+    monkeypatch.setitem(VALIDATION, "wine", VALIDATION["wine"]._replace(steps=4))
+    monkeypatch.setattr("sys.argv", ["choose", "--base", "SGD", "--rules", "sgd", "--problems", "wine"])
+    choose.main()
+    bare, _, learned, together = (line.split() for line in capsys.readouterr().out.splitlines()[-4:])
+    assert bare[:3] == ["no", "rule", "wine"]
+    assert bare[5] == "1.00"
+    assert learned[2:] == together[2:]

@@ -10,15 +10,14 @@ by a learned rule only with --final.
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 
 from entrants import BASES
 from problems import PROBLEMS
 from runs import BY_RULE, Job, Kept, answer, jobs
 
-from metalearn_lib.cores import leave_with_parent
+from metalearn_lib.cores import process_pool
 from metalearn_lib.progress import progress_bar
 from metalearn_lib.studies.own_models import REGISTRATION
 
@@ -61,19 +60,15 @@ def main() -> None:
 
     rounds = [[job for job in some if wanted(job)] for some in jobs(arguments.problems, arguments.rule)]
     bar = progress_bar(sum(map(len, rounds)), "own models", "job", True)
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), leave_with_parent) as pool:
+    with process_pool(arguments.jobs) as pool:
         for some in rounds:
             asked = []
             for job in some:
                 tuned, replayed = kept.before(job)
                 asked.append(pool.submit(answer, job, tuned, arguments.rule, replayed))
-            try:
-                for future in as_completed(asked):
-                    kept.add(future.result())
-                    bar.update()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            for future in as_completed(asked):
+                kept.add(future.result())
+                bar.update()
     bar.close()
 
 

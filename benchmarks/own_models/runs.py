@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from entrants import BASES, FREE, geometric_mean, grid, made
 from problems import PROBLEMS, Problem, text_hash
+from validation import VALIDATION
 
 from metalearn_lib import LearnedLR
 from metalearn_lib.cards import load_theta
@@ -171,7 +172,7 @@ def set_rate(job: Job, tuned: float) -> float:
 @one_thread()
 def run(job: Job, seed: int, lr: float, rule: str | None, replayed: Sequence[float]) -> dict[str, Any]:
     """Train once. Weights and minibatches depend on the seed alone."""
-    problem = PROBLEMS[job.problem]
+    problem = (PROBLEMS | VALIDATION)[job.problem]
     split = problem.data()
     torch.manual_seed(seed)
     model = problem.model()
