@@ -26,8 +26,8 @@ from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.rates.learned_schedule import LearnedSchedule
 
 _WEIGHTS = Path(__file__).parent / "weights"
-FORMAT = 2
-"""Of cards, since when their inputs are always named."""
+FORMAT = 3
+"""Of cards: since 2 their inputs are always named, and since 3 they hold a digest."""
 _INPUTS_OF_FORMAT_1 = (
     *("log_lr", "log_loss", "log_grad_norm", "log_weight_norm"),
     *("loss_trend_fast", "loss_trend_slow", "grad_trend", "loss_noise"),
@@ -50,9 +50,11 @@ def save_theta(
         thetas: of all meta-seeds, `(meta-seeds, theta)`.
     """
     tensors = {"theta": theta.contiguous()} | ({} if thetas is None else {"thetas": thetas.contiguous()})
-    told = json.dumps(complete(card), sort_keys=True)
+    card = complete(card)
+    card["digest"] = content_digest(tensors, json.dumps(card, sort_keys=True))
     with atomic_path(path) as partial:
-        partial.write_bytes(save(tensors, {"card": told, "digest": content_digest(tensors, told)}))
+        # in one text, for safetensors keeps several in an order of its own
+        partial.write_bytes(save(tensors, {"card": json.dumps(card, sort_keys=True)}))
 
 
 def content_digest(tensors: Mapping[str, Tensor], told: str) -> str:
@@ -113,13 +115,14 @@ def _read(name: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, An
             raise KeyError("no card of a trained theta")
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
         raise _damaged(path, str(fault)) from fault
-    # files from before they had one hold no digest
-    if metadata.get("digest", known := content_digest(tensors, metadata["card"])) != known:
-        raise _damaged(path, "it does not hold what was written")
     if (written := card.get("format", 1)) > FORMAT:
         raise ValueError(
             f"the card has format {written}, and this version reads up to {FORMAT}; use a newer metalearn_lib."
         )
+    # files from before they had one hold no digest
+    digest, known = card.pop("digest", None), content_digest(tensors, json.dumps(card, sort_keys=True))
+    if digest != known and (digest is not None or card.get("format", 1) >= 3):
+        raise _damaged(path, "it does not hold what was written")
     return tensors, complete(card, _INPUTS_OF_FORMAT_1)
 
 

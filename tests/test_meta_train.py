@@ -69,7 +69,7 @@ def test_training_from_the_card_gives_the_saved_theta_again(tmp_path):
 
 def test_a_card_names_what_its_network_sees_and_an_old_one_that_does_not_is_read_as_ever(tmp_path):
     theta, card = load_theta("sgd")
-    assert card["format"] == 2
+    assert card["format"] == 3
     assert card["config"]["inputs"] == [each.name for each in MetaOptimizer().inputs]
     old = {"config": card["config"] | {"inputs": None}}
     path = tmp_path / "old.safetensors"
@@ -77,9 +77,11 @@ def test_a_card_names_what_its_network_sees_and_an_old_one_that_does_not_is_read
     assert load_theta(path)[1]["config"] == card["config"]
     save_theta(path, theta, old)
     with safetensors.safe_open(path, "pt") as file:
-        assert json.loads(file.metadata()["card"]) == {"config": card["config"], "format": 2}
-    path.write_bytes(safetensors.torch.save({"theta": theta}, {"card": json.dumps(card | {"format": 3})}))
-    with pytest.raises(ValueError, match="the card has format 3, and this version reads up to 2"):
+        written = json.loads(file.metadata()["card"])
+    assert len(written.pop("digest")) == 64
+    assert written == {"config": card["config"], "format": 3}
+    path.write_bytes(safetensors.torch.save({"theta": theta}, {"card": json.dumps(card | {"format": 4})}))
+    with pytest.raises(ValueError, match="the card has format 4, and this version reads up to 3"):
         load_theta(path)
 
 
