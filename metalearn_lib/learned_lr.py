@@ -24,6 +24,8 @@ from metalearn_lib.trees import leaves, tree_map
 
 FORMAT = 1
 """Of state dictionaries."""
+ALARMING = 2.0
+"""How many times as far off as in meta-training an input lies where one is warned of it."""
 MOST_KEPT = 100_000
 """Steps that `history` goes back."""
 _TAKEN: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -112,7 +114,7 @@ class LearnedLR:
             )
         self._num_steps, self._log_factor = 0, 0.0
         self._decider = decider(rate, Monitor(), self._state, self._seen, self._been)
-        self._watch = Watch()
+        self._watch, self._alarmed = Watch(), False
         self._extremes = (math.inf, -math.inf)
         self._pending: list[Tensor] = []
         self._norm: Tensor | None = None
@@ -295,7 +297,8 @@ class LearnedLR:
         log_factor = self.authority * float(self._state.log_scale)
         if self.guard is None:
             return log_factor, ""
-        if furthest > 1 and "out of range" not in self.num_guarded:
+        if furthest > ALARMING and not self._alarmed:
+            self._alarmed = True
             warnings.warn(
                 f"LearnedLR sees an input {furthest:.1f} times as far off as in its training, and acts with less "
                 "authority while it does.",

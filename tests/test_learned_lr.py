@@ -600,7 +600,7 @@ def test_a_loss_that_rises_far_above_its_noise_is_counted_and_no_rate_is_raised_
 
 
 def test_what_lies_out_of_range_warns_once_and_shrinks_what_the_rule_may_do(model):
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-16)
     learned = LearnedLR(optimizer)
     with pytest.warns(UserWarning, match="times as far off as in its training"):
         train(model, optimizer, learned, range(1))
