@@ -55,6 +55,5 @@ def interrupt():
 def test_whatever_ends_a_pool_ends_its_processes(then, error, told):
     with pytest.raises(error, match=told):
         sleeping(then)
-    for child in multiprocessing.active_children():
-        child.join(60)
-    assert not multiprocessing.active_children()
+    while multiprocessing.active_children():  # what never ends does so with the time that a test may take
+        time.sleep(0.05)
