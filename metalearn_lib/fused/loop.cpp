@@ -101,8 +101,9 @@ static float propose(const Network& network, const float* theta, const float* to
 
 // The monitor of one run: it moves its averages by what it sees of this step, and fills in what a meta-optimizer could
 // be told.
-static void
-see(const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm, float* told) {
+static void see(
+    const State& state, const Rule& rule, int64_t run, float loss, float grad_norm, float weight_norm, float* told
+) {
     const float limit = rule.log_limit;
     const float log_loss = bounded_log(loss, limit), log_grad = bounded_log(grad_norm, limit);
     const float share = 1.0f / (state.num_steps[run] += 1.0f);
@@ -292,7 +293,8 @@ static const char* refusal_of(const Network& network, int num_told = TOLD) {
     if (network.num_theta != hidden * (width + 1) + outputs * (hidden + width + 1))
         return "a meta-optimizer has another number of weights than its layers";
     for (int i = 0; i < network.num_inputs; ++i)
-        if (network.inputs[i] < 0 || network.inputs[i] >= num_told) return "a meta-optimizer is not told of such an input";
+        if (network.inputs[i] < 0 || network.inputs[i] >= num_told)
+            return "a meta-optimizer is not told of such an input";
     return nullptr;
 }
 
