@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -19,6 +21,7 @@ from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.learned import LearnedDirection, split_theta
 from metalearn_lib.files import atomic_path
 from metalearn_lib.inputs import make_inputs
+from metalearn_lib.inputs.base import Input
 from metalearn_lib.learners import Learner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
@@ -158,6 +161,25 @@ def rule_of(
         return direction, LearnedSchedule(base_lr, theta)
     inputs = make_inputs(config.get("inputs"))
     return direction, LearnedRate(base_lr, theta, MetaOptimizer(config["hidden"], inputs=inputs))
+
+
+def where_inputs_lay(card: Mapping[str, Any], inputs: Sequence[Input], spreads: float) -> Tensor:
+    """The middle of where each input lay in meta-training, and how far that reaches, in spreads `(2, inputs)`.
+
+    Args:
+        card: its `input_quantiles` say it, if it has them.
+        spreads: how far they reach, if not. One that is not `guarded` may lie anywhere.
+    """
+    lay = card.get("input_quantiles", {})
+    ends = [
+        [(end - each.centre) / each.spread for end in lay[each.name]]
+        if each.name in lay
+        else [-spreads, spreads]
+        for each in inputs
+    ]
+    low, high = torch.tensor(ends).T
+    anywhere = torch.tensor([math.inf if not each.guarded else 0.0 for each in inputs])
+    return torch.stack([(low + high) / 2, (high - low) / 2 + anywhere])
 
 
 def trained_at(config: Mapping[str, Any]) -> float:

@@ -7,17 +7,15 @@ import os
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import LBFGS, SGD, Adam, AdamW, Optimizer
 
-from metalearn_lib.cards import load_theta, rule_of
+from metalearn_lib.cards import load_theta, rule_of, where_inputs_lay
 from metalearn_lib.fused.watch import decider
 from metalearn_lib.guard import USUAL, Guard, Watch
-from metalearn_lib.inputs.base import Input
 from metalearn_lib.monitor import Monitor
 from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.trees import leaves, tree_map
@@ -377,25 +375,6 @@ def _rule_for(optimizer: Optimizer) -> str:
         f"no rule ships for {type(optimizer).__name__}; SGD, Adam and AdamW have one, and for what moves like one of "
         "these name it: rule='sgd_long', 'momentum_multi' or 'adam_any'."
     )
-
-
-def where_inputs_lay(card: Mapping[str, Any], inputs: Sequence[Input], spreads: float) -> Tensor:
-    """The middle of where each input lay in meta-training, and how far that reaches, in spreads `(2, inputs)`.
-
-    Args:
-        card: its `input_quantiles` say it, if it has them.
-        spreads: how far they reach, if not. One that is not `guarded` may lie anywhere.
-    """
-    lay = card.get("input_quantiles", {})
-    ends = [
-        [(end - each.centre) / each.spread for end in lay[each.name]]
-        if each.name in lay
-        else [-spreads, spreads]
-        for each in inputs
-    ]
-    low, high = torch.tensor(ends).T
-    anywhere = torch.tensor([math.inf if not each.guarded else 0.0 for each in inputs])
-    return torch.stack([(low + high) / 2, (high - low) / 2 + anywhere])
 
 
 def _dense(grad: Tensor) -> Tensor:

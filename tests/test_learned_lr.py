@@ -15,11 +15,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from metalearn_lib import LearnedLR, load_theta
-from metalearn_lib.cards import rule_of, save_theta
+from metalearn_lib.cards import rule_of, save_theta, where_inputs_lay
 from metalearn_lib.guard import USUAL, Guard, Watch
 from metalearn_lib.inner_loop import InnerLoop, draw_instances
 from metalearn_lib.inputs import make_inputs
-from metalearn_lib.learned_lr import where_inputs_lay
 from metalearn_lib.learners import ModuleLearner
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.types import Seeds
