@@ -129,7 +129,8 @@ def sweep(
         progress: whether to tell on standard error how far it is.
 
     Raises:
-        RunsError: if the request is at fault; nothing has run then.
+        RunsError: if the request is at fault; nothing has run then, unless the fault is a number in `plots` that no
+            notebook glues, which only the runs can show.
     """
     source, out, jobs = Path(notebook).resolve(), Path(out).resolve(), how_many(jobs)
     if not source.is_file():
