@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,3 +54,15 @@ def check_output(path: str | os.PathLike[str], suffix: str) -> Path:
 def cache_folder() -> Path:
     """Where the user keeps what can be made again: `metalearn_lib` in `XDG_CACHE_HOME`, or else in `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metalearn_lib"
+
+
+def files_digest(*folders: Path) -> str:
+    """Hash every file of some folders, as the library's, trained weights included, by name and content."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{inside.as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()

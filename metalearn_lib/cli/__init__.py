@@ -7,6 +7,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metalearn_lib.cluster import Cluster
 
 COMMANDS = "train evaluate audit prune notebooks sweep pdf"
 """The modules of this package that hold a command each: `add(subparsers)` says how it is called, and what runs it."""
@@ -18,6 +22,43 @@ class CommandError(Exception):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """The flags that name a cluster, in the place of this machine's processes."""
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="let the workers of a Dask scheduler do it, which listens at tls://HOST:PORT, or at tcp://127.0.0.1:PORT",
+    )
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        help="let --cluster be plain tcp to another machine, where everyone in the network may run code on it",
+    )
+
+
+def cluster_of(arguments: argparse.Namespace, processes: str) -> Cluster | None:
+    """The cluster that is named, if one is.
+
+    Args:
+        processes: the flag that says how many of this machine's processes are to do it.
+
+    Raises:
+        CommandError: for a cluster that cannot be used so.
+    """
+    if arguments.cluster is None:
+        if arguments.insecure:
+            raise CommandError("--insecure says something of a --cluster, and there is none.", status=2)
+        return None
+    if getattr(arguments, processes) is not None:
+        raise CommandError(f"--{processes} is of this machine, and --cluster of others; name one.", status=2)
+    from metalearn_lib.cluster import Cluster
+
+    try:
+        return Cluster(arguments.cluster, arguments.insecure)
+    except ValueError as error:
+        raise CommandError(str(error), status=2) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

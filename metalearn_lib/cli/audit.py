@@ -42,9 +42,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from metalearn_lib.evaluate import StoreError
     from metalearn_lib.evaluate.audit import adopt, audit
-    from metalearn_lib.evaluate.contest import pool
     from metalearn_lib.evaluate.preparations import Preparations
     from metalearn_lib.evaluate.store import Table, write
+    from metalearn_lib.pools import open_pool
     from metalearn_lib.sources import Sources
     from metalearn_lib.studies.tables import find_tables
 
@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
     faults, sources = [], Sources()
-    with pool(arguments.workers, len(found) * arguments.rows) as results:
+    with open_pool(arguments.workers, len(found) * arguments.rows) as results:
         for study, path in found:
             try:
                 jobs, kept = study.jobs, Table(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from metalearn_lib.cli import CommandError
+from metalearn_lib.cli import CommandError, add_cluster, cluster_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from metalearn_lib.cluster import Cluster
     from metalearn_lib.evaluate import CellResult
 
 
@@ -60,6 +61,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--delta", type=float, default=0.1, help="the part of the loss left at the threshold")
     parser.add_argument("--out", metavar="FILE", help="the table (default: evaluate-CELL.parquet)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    add_cluster(parser)
     parser.set_defaults(run=_run)
 
 
@@ -73,8 +75,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from metalearn_lib.shifts import SHIFTS
     from metalearn_lib.types import Seeds
 
+    cluster = cluster_of(arguments, "workers")
     if arguments.registered is not None:
-        return _hold(arguments)
+        return _hold(arguments, cluster)
     if arguments.list:
         print(_everything())
         return 0
@@ -91,7 +94,7 @@ def _run(arguments: argparse.Namespace) -> int:
         default = f"evaluate-{cell.name.replace(' ', '-')}.parquet"
         out = check_output(default if arguments.out is None else arguments.out, ".parquet")
         seeds = Seeds("score", arguments.instances), Seeds("tune", arguments.tuning)
-        table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers)
+        table = evaluate([cell], methods, *seeds, store=out, workers=arguments.workers, cluster=cluster)
     except ValueError as error:
         raise CommandError(str(error), status=2) from error
     except (RuntimeError, StoreError) as error:
@@ -132,7 +135,7 @@ def _everything() -> str:
     )
 
 
-def _hold(arguments: argparse.Namespace) -> int:
+def _hold(arguments: argparse.Namespace, cluster: Cluster | None) -> int:
     from metalearn_lib.evaluate import StoreError, by_cell, evaluate
     from metalearn_lib.evaluate.registration import (
         SECOND,
@@ -153,13 +156,16 @@ def _hold(arguments: argparse.Namespace) -> int:
     for study, path in found:
         try:
             asked = study.cells, study.methods, study.score_seeds, study.tune_seeds
-            table = evaluate(*asked, store=study.store(), workers=arguments.workers, merge=True)
+            store, workers = study.store(), arguments.workers
+            table = evaluate(*asked, store=store, workers=workers, merge=True, cluster=cluster)
             if study.name in judged:
                 registration = judged[study.name]
                 labels = contestants(registration)[1]
                 check_traps(registration, table, labels)
                 verdicts = judge(registration, by_cell(table), labels)
                 print(verdicts.drop(columns=["prior", "p"]).to_string())
+        except ValueError as error:
+            raise CommandError(str(error), status=2) from error
         except (RuntimeError, StoreError, TrapSprung) as error:
             raise CommandError(str(error)) from error
         print(f"wrote {path}: {len(table):,} runs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from metalearn_lib.cli import CommandError
+from metalearn_lib.cli import CommandError, add_cluster, cluster_of
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,6 +29,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="notebooks at a time (default: one for each core)"
     )
+    add_cluster(parser)
     parser.add_argument(
         "--root",
         metavar="DIR",
@@ -38,7 +39,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
+    from metalearn_lib.report.runner import run_notebooks
     from metalearn_lib.report.runs import RunsError, find_root
 
     try:
@@ -48,10 +49,11 @@ def _run(arguments: argparse.Namespace) -> int:
             only=arguments.only,
             force=arguments.force,
             jobs=arguments.jobs,
+            cluster=cluster_of(arguments, "jobs"),
         )
     except RunsError as error:
         raise CommandError(str(error), status=2) from error
-    except NotebooksFailed as error:
+    except RuntimeError as error:  # a notebook failed, or a worker
         raise CommandError(str(error)) from error
     told = [f"ran {', '.join(report.ran)}"] if report.ran else []
     told += [f"nothing has changed in {', '.join(report.fresh)}"] if report.fresh else []

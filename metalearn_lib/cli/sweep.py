@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from metalearn_lib.cli import CommandError
+from metalearn_lib.cli import CommandError, add_cluster, cluster_of
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -45,6 +45,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="notebooks at a time (default: one for each core)"
     )
+    add_cluster(parser)
     parser.add_argument("--force", action="store_true", help="execute also what is done")
     parser.set_defaults(run=_run)
 
@@ -68,9 +69,12 @@ def _run(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             force=arguments.force,
             plots=arguments.plot,
+            cluster=cluster_of(arguments, "jobs"),
         )
     except RunsError as fault:
         raise CommandError(str(fault), status=2) from fault
+    except RuntimeError as fault:  # a worker is lost
+        raise CommandError(str(fault)) from fault
     print(f"{len(swept.ran)} ran, {len(swept.fresh)} had been done; see {arguments.out / PAGE}")
     if swept.faults:
         told = "\n\n".join(f"{name}:\n{fault}" for name, fault in swept.faults.items())

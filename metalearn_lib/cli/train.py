@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import Any
 
-from metalearn_lib.cli import CommandError
+from metalearn_lib.cli import CommandError, add_cluster, cluster_of
 from metalearn_lib.cli.settings import settings
 
 
@@ -32,6 +32,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "--seeds", type=int, metavar="N", help="meta-seeds to choose among (default: 1, or the card's)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core)")
+    add_cluster(parser)
     parser.add_argument(
         "--runs",
         metavar="DIR",
@@ -78,6 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from metalearn_lib.files import check_output
     from metalearn_lib.meta_train import MetaTrainConfig, MetaTrainingFailed, WorkerFailed, meta_train_best
 
+    cluster = cluster_of(arguments, "workers")
     try:
         if check_output(arguments.out, ".safetensors").exists():
             load_theta(arguments.out)  # refused where it is no rule, which would be lost
@@ -103,6 +105,7 @@ def _run(arguments: argparse.Namespace) -> int:
             runs=arguments.runs or f"{arguments.out}.runs",
             resume=arguments.resume,
             tensorboard=arguments.tensorboard,
+            cluster=cluster,
         )
     except ValueError as error:
         raise CommandError(str(error), status=2) from error

@@ -26,13 +26,13 @@ import torch
 from torch import Generator, Tensor
 
 from metalearn_lib.evaluate.cells import Cell
-from metalearn_lib.evaluate.contest import Results, in_this_process
 from metalearn_lib.evaluate.jobs import Job, Question, definitions_of
 from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.store import Table
 from metalearn_lib.evaluate.threshold import Target, set_target, steps_to_threshold
 from metalearn_lib.inner_loop import Instances
 from metalearn_lib.learners import Batch, Learner
+from metalearn_lib.pools import Results, in_this_process
 from metalearn_lib.progress import progress_bar
 from metalearn_lib.sources import Sources
 from metalearn_lib.types import Seeds

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,13 +14,14 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from metalearn_lib.cores import available_cores, process_pool
+from metalearn_lib.cluster import Cluster
 from metalearn_lib.evaluate.cells import Cell
 from metalearn_lib.evaluate.jobs import Job, Meet, Question, columns, definitions_of, jobs
 from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.store import Store, table_of
 from metalearn_lib.evaluate.threshold import Outcome
 from metalearn_lib.fused.learner import Fused
+from metalearn_lib.pools import open_pool
 from metalearn_lib.progress import progress_bar
 from metalearn_lib.sources import Sources
 from metalearn_lib.statistics import Interval, Times, restricted_speedup
@@ -94,6 +93,7 @@ def evaluate(
     workers: int | None = None,
     progress: bool = True,
     merge: bool = False,
+    cluster: Cluster | None = None,
 ) -> pd.DataFrame:
     """Run every method in every cell and return a row for each method, cell, meta-seed, choice and instance.
 
@@ -110,13 +110,14 @@ def evaluate(
         merge: whether to merge all rows into the kept table of a `Store`, too.
         workers: processes of one thread each; the machine's cores by default. 1 runs in this process.
         progress: whether to draw a progress bar.
+        cluster: whose workers run it instead.
 
     Returns:
         A table with the columns of `store.COLUMNS`.
 
     Raises:
         ValueError: for cells that share a name, a threshold that is none, or seeds of another use.
-        RuntimeError: when a threshold cannot be reached, or rows are missing.
+        RuntimeError: when a threshold cannot be reached, rows are missing, or a worker is lost.
         StoreError: when a kept file is damaged.
     """
     score_seeds.require("score")
@@ -130,7 +131,7 @@ def evaluate(
         )
     kept = store if isinstance(store, Store) else Store(store, store and f"{os.fspath(store)}.parts")
     asked = jobs(cells, methods, score_seeds, tune_seeds)
-    tables = answer(asked, kept, workers, progress)
+    tables = answer(asked, kept, workers, progress, cluster)
     if merge or (store is not None and not isinstance(store, Store)):
         sources = Sources()
         tuned = [job.numbers for job in asked if isinstance(job.recipe.source, Tune) and job.numbers]
@@ -147,7 +148,11 @@ def evaluate(
 
 
 def answer(
-    asked: Sequence[Job], kept: Store, workers: int | None = None, progress: bool = True
+    asked: Sequence[Job],
+    kept: Store,
+    workers: int | None = None,
+    progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> list[pa.Table]:
     """The rows of each job, those that `kept` lacks computed and kept there."""
     sources = Sources()
@@ -155,7 +160,7 @@ def answer(
     left = [job for job, each in questions.items() if kept.rows(each.key, each.digest(sources)) is None]
     stages = _stages([questions[job] for job in left], kept, sources)
     bar = progress_bar(sum(map(len, stages)) + len(left), "contest", "run", progress and bool(left))
-    with pool(workers, len(left)) as results:
+    with open_pool(workers, len(left), cluster, progress) as results:
 
         def told(question: Question) -> list[dict[str, Any]]:
             return [kept.facts(each.key, each.digest(sources)) or {} for each in question.first]
@@ -224,32 +229,3 @@ def _stages(questions: Sequence[Question], kept: Store, sources: Sources) -> lis
         questions = [each for key, each in needed.items() if kept.facts(key, each.digest(sources)) is None]
         stages.insert(0, questions)
     return [stage for stage in stages if stage]
-
-
-Results = Callable[[Mapping[Any, partial[Any]]], Iterator[tuple[Any, Any]]]
-"""What makes calls, by name, and yields each result as soon as it is there."""
-
-
-def in_this_process(calls: Mapping[Any, partial[Any]]) -> Iterator[tuple[Any, Any]]:
-    """One call after another."""
-    return ((name, call()) for name, call in calls.items())
-
-
-@contextmanager
-def pool(workers: int | None, calls: int) -> Iterator[Results]:
-    """What makes calls in processes, or with one worker in this one.
-
-    Args:
-        workers: the machine's cores by default, and no more than there are `calls`.
-    """
-    workers = min(workers or available_cores(), max(1, calls))
-    if workers == 1:
-        yield in_this_process
-        return
-    with process_pool(workers) as pool:
-
-        def results(calls: Mapping[Any, partial[Any]]) -> Iterator[tuple[Any, Any]]:
-            waiting = {pool.submit(call): name for name, call in calls.items()}
-            return ((waiting[done], done.result()) for done in as_completed(waiting))
-
-        yield results

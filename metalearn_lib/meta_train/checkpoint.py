@@ -54,6 +54,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, facts
 
 
+def refuse_to_overwrite(path: str | os.PathLike[str], resume: bool) -> None:
+    """Refuse a checkpoint that is there where nothing is said of resuming from it.
+
+    Raises:
+        CheckpointError: for one.
+    """
+    if Path(path).exists() and not resume:
+        raise CheckpointError(
+            f"{path} exists and would be overwritten; resume from it, or name another file."
+        )
+
+
 @contextmanager
 def sole_writer(path: str | os.PathLike[str] | None) -> Iterator[None]:
     """Let no other process write the run that `path` keeps, as long as this one lives; None is nothing to keep.

@@ -16,7 +16,13 @@ from metalearn_lib import __version__
 from metalearn_lib.cards import complete
 from metalearn_lib.cores import one_thread
 from metalearn_lib.gradient_estimators import Estimate, Problem
-from metalearn_lib.meta_train.checkpoint import CheckpointError, load_checkpoint, save_checkpoint, sole_writer
+from metalearn_lib.meta_train.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    refuse_to_overwrite,
+    save_checkpoint,
+    sole_writer,
+)
 from metalearn_lib.meta_train.config import MetaTrainConfig
 from metalearn_lib.meta_train.problems import Problems
 from metalearn_lib.meta_train.set_ups import Life
@@ -97,10 +103,7 @@ def meta_train(
         raise ValueError(f"every={every} must be 1 or more outer steps.")
     keeping = Keeping(checkpoint, every, resume, log, tensorboard, progress)
     if checkpoint is not None and Path(checkpoint).exists():
-        if not resume:
-            raise CheckpointError(
-                f"{checkpoint} exists and would be overwritten; resume from it, or name another file."
-            )
+        refuse_to_overwrite(checkpoint, resume)
         _load(config, keeping)  # a bad one is refused before any process starts
     with (
         worker_group(workers, _train, (config, keeping)) as group,

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import site
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from metalearn_lib.report.runs import LIBRARY, Run, RunsError, files_digest, is_fresh, read_runs, run_key
+from metalearn_lib.files import atomic_path, files_digest
+from metalearn_lib.report.runs import LIBRARY, Run, RunsError, is_fresh, package_versions, read_runs, run_key
+
+if TYPE_CHECKING:
+    from metalearn_lib.cluster import Cluster
 
 POLL_SECONDS = 0.05
 
@@ -39,6 +45,7 @@ def run_notebooks(
     force: bool = False,
     jobs: int | None = None,
     progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> Report:
     """Bring `book/experiments/` up to date: execute what is stale, touch nothing else.
 
@@ -52,16 +59,19 @@ def run_notebooks(
         force: execute also what is fresh.
         jobs: how many notebooks run at a time; one for each core by default.
         progress: whether to tell on standard error how far it is.
+        cluster: whose workers execute them instead.
 
     Raises:
         RunsError: if the request or the runs file is at fault; nothing has run then.
         NotebooksFailed: if a notebook failed.
+        WorkerFailed: if a cluster's worker is lost, or not like this machine.
     """
     root, jobs = Path(root).resolve(), how_many(jobs)
-    files = files_digest(LIBRARY, root / "results")
+    kept = root / "results"
+    files = files_digest(LIBRARY, kept)
     keyed = [(run, run_key(run, files)) for run in _select(read_runs(root, profile), only)]
     stale = [(run, key) for run, key in keyed if force or not is_fresh(run, key)]
-    if failures := execute(stale, jobs, progress):
+    if failures := execute(stale, jobs, progress, cluster=cluster, kept=kept if kept.is_dir() else None):
         raise NotebooksFailed("\n\n".join(failures.values()))
     ran = tuple(run.name for run, _ in stale)
     return Report(ran, tuple(run.name for run, _ in keyed if run.name not in ran))
@@ -80,18 +90,27 @@ def how_many(jobs: int | None) -> int:
 
 
 def execute(
-    stale: list[tuple[Run, str]], jobs: int, progress: bool = True, go_on: bool = False
+    stale: list[tuple[Run, str]],
+    jobs: int,
+    progress: bool = True,
+    go_on: bool = False,
+    cluster: Cluster | None = None,
+    kept: Path | None = None,
 ) -> dict[str, str]:
     """Execute runs, in their order; by name, what went wrong in those that failed.
 
     Args:
         stale: runs and their keys.
         go_on: whether new ones start when one has failed.
+        cluster: whose workers execute them, in the place of `jobs` processes.
+        kept: the folder of kept results that they may read, which workers must have, too.
     """
     if not stale:
         return {}
     if progress:
         print(f"running {', '.join(run.name for run, _ in stale)}", file=sys.stderr, flush=True)
+    if cluster is not None:
+        return _run_on(cluster, stale, kept, progress, go_on)
     with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as scratch:
         return _run_all(stale, jobs, Path(scratch), progress, go_on)
 
@@ -184,7 +203,7 @@ def _run_all(
         while going or (waiting and (go_on or not failures)):
             while waiting and len(going) < jobs and (go_on or not failures):
                 run, key = waiting.pop(0)
-                going.append(_Worker.start(run, key, scratch / run.name))
+                going.append(_Worker.start(run, key, scratch / str(len(stale) - len(waiting))))
             time.sleep(POLL_SECONDS)
             for worker in [worker for worker in going if worker.process.poll() is not None]:
                 going.remove(worker)
@@ -204,6 +223,76 @@ def _run_all(
             worker.stop()
         bar.close()
     return failures
+
+
+def _run_on(
+    cluster: Cluster, stale: list[tuple[Run, str]], kept: Path | None, progress: bool, go_on: bool
+) -> dict[str, str]:
+    """On a cluster's workers; what they have written is written here."""
+    from metalearn_lib.pools import open_pool
+    from metalearn_lib.progress import progress_bar
+
+    runs, failures = {run.name: run for run, _ in stale}, dict[str, str]()
+    like = package_versions(), kept and files_digest(kept)
+    calls = {run.name: partial(run_there, run, run.source.read_bytes(), key, *like) for run, key in stale}
+    with open_pool(cluster=cluster, progress=progress) as results:
+        for name, (failure, files) in progress_bar(
+            len(calls), "notebooks", "notebook", progress, results(calls)
+        ):
+            if failure is None:
+                _keep(runs[name], files)
+            else:
+                failures[name] = failure
+                if not go_on:
+                    break
+    return failures
+
+
+def run_there(
+    run: Run, source: bytes, key: str, packages: Mapping[str, str], read: str | None
+) -> tuple[str | None, dict[str, bytes]]:
+    """On a cluster's worker: execute a notebook in a process of its own, away from where it lies.
+
+    Args:
+        packages: versions that it is to run with.
+        read: digest of the kept results that it may read.
+
+    Returns:
+        What went wrong, if anything did, and the files that were written, by their place beside the output.
+    """
+    here = f"{run.source}: {socket.gethostname()}"
+    if other := [(name, its) for name, its in package_versions().items() if its != packages[name]]:
+        name, its = other[0]
+        return f"{here} has {name} {its}, and not {packages[name]}; install the same there", {}
+    if read is not None and files_digest(kept := LIBRARY.parent / "results") != read:
+        return f"{here} has another {kept}; put the same there", {}
+    with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as folder:
+        there = Run(
+            Path(folder, "source", run.source.name), Path(folder, "made", run.output.name), run.parameters
+        )
+        there.source.parent.mkdir()
+        there.source.write_bytes(source)
+        worker = _Worker.start(there, key, Path(folder, "run"))
+        try:
+            while worker.process.poll() is None:
+                time.sleep(POLL_SECONDS)
+        finally:
+            worker.stop()
+        if failure := worker.failure():
+            return failure.replace(str(there.source), str(run.source)), {}
+        made = there.output.parent
+        files = [path for path in made.rglob("*") if path.is_file()]
+        return None, {path.relative_to(made).as_posix(): path.read_bytes() for path in files}
+
+
+def _keep(run: Run, files: dict[str, bytes]) -> None:
+    """Write the figures, then the notebook that vouches for them."""
+    for name in sorted(files, key=lambda name: name == run.output.name):
+        with atomic_path(run.output.parent / name) as path:
+            path.write_bytes(files[name])
+    for path in run.figures.glob(f"{run.name}.*"):
+        if f"{run.figures.name}/{path.name}" not in files:
+            path.unlink(missing_ok=True)
 
 
 def _count_code_cells(run: Run) -> int:

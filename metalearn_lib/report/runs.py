@@ -114,18 +114,6 @@ def _read_run(root: Path, entry: Any, profile: str, where: str) -> Run:
     return Run(source, root / OUTPUT_FOLDER / f"{entry['output']}.ipynb", parameters)
 
 
-def files_digest(*folders: Path) -> str:
-    """Hash every file of some folders, as the library's, trained weights included, by name and content."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-                digest.update(f"{inside.as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()
-
-
 def run_key(run: Run, files: str) -> str:
     """Hash all that a run's result depends on: cells, parameters, library, kept results, Python and packages.
 
@@ -147,7 +135,7 @@ def run_key(run: Run, files: str) -> str:
         "parameters": run.parameters,
         "files": files,
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": package_versions(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -170,6 +158,11 @@ def signature(text: str, figures: Mapping[str, bytes]) -> str:
     for name in sorted(figures):
         digest.update(f"\0{name}\0".encode() + hashlib.sha256(figures[name]).digest())
     return digest.hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a page depends on, by name."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -14,14 +14,17 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from metalearn_lib.files import atomic_path
+from metalearn_lib.files import atomic_path, files_digest
 from metalearn_lib.report.gallery import page
 from metalearn_lib.report.runner import execute, how_many
-from metalearn_lib.report.runs import LIBRARY, Run, RunsError, files_digest, find_root, is_fresh, run_key
+from metalearn_lib.report.runs import LIBRARY, Run, RunsError, find_root, is_fresh, run_key
+
+if TYPE_CHECKING:
+    from metalearn_lib.cluster import Cluster
 
 TABLE, PAGE = "sweep.parquet", "index.html"
 DONE, FAILED, REFUSED, WAITING = "done", "failed", "refused", "not run"
@@ -111,6 +114,7 @@ def sweep(
     force: bool = False,
     plots: Sequence[str] = (),
     progress: bool = True,
+    cluster: Cluster | None = None,
 ) -> Swept:
     """Execute a notebook at every combination of parameters, where that has not been done.
 
@@ -127,8 +131,10 @@ def sweep(
         force: execute also what is done.
         plots: numbers that the notebook glues, to be drawn over the parameters.
         progress: whether to tell on standard error how far it is.
+        cluster: whose workers execute it instead.
 
     Raises:
+        WorkerFailed: if a cluster's worker is lost, or not like this machine; what has run is kept.
         RunsError: if the request is at fault; nothing has run then, unless the fault is a number in `plots` that no
             notebook glues, which only the runs can show.
     """
@@ -145,7 +151,8 @@ def sweep(
         )
     before = _table_of(out, source)
     faults = refusals(source, settings)
-    files = files_digest(LIBRARY, *_results(source))
+    kept = _results(source)
+    files = files_digest(LIBRARY, *[kept] if kept else [])
     keyed = {each.name: _keyed(source, out, each, files) for each in settings if each.name not in faults}
     stale = [(run, key) for run, key in keyed.values() if force or not is_fresh(run, key)]
     told = {name: (REFUSED, fault) for name, fault in faults.items()}
@@ -162,7 +169,7 @@ def sweep(
 
     write()  # and the folder is a sweep's from now on
     try:
-        failures = execute(stale, jobs, progress, go_on=True)
+        failures = execute(stale, jobs, progress, go_on=True, cluster=cluster, kept=kept)
         told |= {name: (FAILED, failure) for name, failure in failures.items()}
     finally:
         rows = write()
@@ -225,12 +232,12 @@ def _as_in(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _results(source: Path) -> list[Path]:
+def _results(source: Path) -> Path | None:
     """Kept results that the notebook may read."""
     with contextlib.suppress(RunsError):
         if (folder := find_root(source.parent) / "results").is_dir():
-            return [folder]
-    return []
+            return folder
+    return None
 
 
 def _keyed(source: Path, out: Path, setting: Setting, files: str) -> tuple[Run, str]:
