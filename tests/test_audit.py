@@ -22,7 +22,8 @@ from metalearn_lib.evaluate import (
 from metalearn_lib.evaluate.audit import adopt, audit, audit_numbers, audit_row, jittered
 from metalearn_lib.evaluate.contest import count_missing
 from metalearn_lib.evaluate.jobs import Job
-from metalearn_lib.evaluate.store import Table, content_digest, write
+from metalearn_lib.evaluate.store import Table, content_digest
+from metalearn_lib.files import write_parquet
 from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.rates.constant import Constant
 from metalearn_lib.rates.learned import LearnedRate
@@ -70,7 +71,7 @@ def changed(path, column, change, rows=slice(None)):
         for _ in range(p.start, p.stop)
     ]
     frame["digest"] = digests
-    write(path, pa.Table.from_pandas(frame, table.table.schema, preserve_index=False))
+    write_parquet(path, pa.Table.from_pandas(frame, table.table.schema, preserve_index=False))
 
 
 def test_a_sound_table_shows_nothing_and_says_how_little_that_proves(kept):
@@ -83,14 +84,14 @@ def test_a_sound_table_shows_nothing_and_says_how_little_that_proves(kept):
 def test_a_refactoring_is_adopted_and_its_numbers_stay(kept):
     before = Table(kept)
     stamps = {key: (key, "another") for key in before.parts}
-    write(kept, before.stamped(stamps, {"inner_loop.InnerLoop": "another"}))
+    write_parquet(kept, before.stamped(stamps, {"inner_loop.InnerLoop": "another"}))
     assert count_missing(STUDY.jobs, Store(kept)) == len(STUDY.jobs)
     found = look(kept)
     assert {each.verdict for each in found.findings} == {"same"}
     assert len(found.stale) == len(STUDY.jobs)
     assert found.changed_code == ["inner_loop.InnerLoop"]
     assert found.reached == len(STUDY.jobs) * 6
-    write(kept, adopt(STUDY.jobs, Table(kept)))
+    write_parquet(kept, adopt(STUDY.jobs, Table(kept)))
     assert count_missing(STUDY.jobs, Store(kept)) == 0
     assert Table(kept).table.to_pandas().equals(before.table.to_pandas())
     assert look(kept).stale == []
@@ -98,9 +99,11 @@ def test_a_refactoring_is_adopted_and_its_numbers_stay(kept):
 
 def test_a_question_that_is_asked_in_another_form_is_adopted_by_its_names(kept):
     before = Table(kept)
-    write(kept, before.stamped({key: (f"other-{key}", part.code) for key, part in before.parts.items()}, {}))
+    write_parquet(
+        kept, before.stamped({key: (f"other-{key}", part.code) for key, part in before.parts.items()}, {})
+    )
     assert len(look(kept).stale) == len(STUDY.jobs)
-    write(kept, adopt(STUDY.jobs, Table(kept)))
+    write_parquet(kept, adopt(STUDY.jobs, Table(kept)))
     assert Table(kept).parts.keys() == before.parts.keys()
 
 
@@ -183,7 +186,7 @@ def test_the_command_says_what_it_found_and_adopts_only_what_has_not_changed(kep
     assert cli.main(["audit", "--rows", "3", "--workers", "1"]) == 0
     assert "contest: 4 the same, 0 but for rounding, 0 changed" in capsys.readouterr().out
     before = Table(kept)
-    write(kept, before.stamped({key: (key, "another") for key in before.parts}, {}))
+    write_parquet(kept, before.stamped({key: (key, "another") for key in before.parts}, {}))
     assert cli.main(["audit", "contest", "--rows", "2", "--workers", "1"]) == 1
     assert "metalearn audit contest --adopt" in capsys.readouterr().err
     changed(kept, "steps", lambda steps: steps + 7)

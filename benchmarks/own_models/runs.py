@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from entrants import BASES, FREE, geometric_mean, grid, made
 from problems import PROBLEMS, Problem, text_hash
@@ -22,7 +21,7 @@ from validation import VALIDATION
 from metalearn_lib import LearnedLR
 from metalearn_lib.cards import load_theta
 from metalearn_lib.cores import one_thread
-from metalearn_lib.files import atomic_path
+from metalearn_lib.files import read_parquet, write_parquet
 
 SCORED, TUNED = range(5), range(100, 102)
 """Seeds of what is scored, and of what rates are tuned by."""
@@ -69,7 +68,7 @@ class Kept:
     """A table of rows that only grows; every write is whole."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, pq.read_table(path).to_pylist() if path.exists() else []
+        self.path, self.rows = path, read_parquet(path).to_pylist() if path.exists() else []
         self.done = {Job(*(row[name] for name in Job._fields)) for row in self.rows}
 
     def add(self, rows: list[dict[str, Any]]) -> None:
@@ -78,8 +77,7 @@ class Kept:
         schema = pa.schema(fields)
         self.rows += pa.Table.from_pylist(rows, schema).to_pylist()
         self.done |= {Job(*(row[name] for name in Job._fields)) for row in rows}
-        with atomic_path(self.path) as partial:
-            pq.write_table(pa.Table.from_pylist(self.rows, schema), partial, compression="zstd")
+        write_parquet(self.path, pa.Table.from_pylist(self.rows, schema))
 
     def before(self, job: Job) -> tuple[float, dict[int, list[float]]]:
         """What a job needs to know: the tuned rate for its steps, and factors by seed where it replays them."""

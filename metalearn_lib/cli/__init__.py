@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 
 COMMANDS = "train evaluate audit prune notebooks sweep pdf"
 """The modules of this package that hold a command each: `add(subparsers)` says how it is called, and what runs it."""
+
+
+_UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+)
 
 
 class CommandError(Exception):
@@ -77,6 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CommandError as error:
         print(f"metalearn: {error}", file=sys.stderr)
         return error.status
+    except OSError as fault:
+        if fault.errno not in _UNWRITABLE:
+            raise
+        where = f"{fault.filename} cannot be written" if fault.filename else "something cannot be written"
+        print(
+            f"metalearn: {where} ({fault.strerror}); make room, or name another place. What was kept stays.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt as stop:
         print(f"\nmetalearn: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130

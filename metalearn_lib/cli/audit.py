@@ -43,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from metalearn_lib.evaluate import StoreError
     from metalearn_lib.evaluate.audit import adopt, audit
     from metalearn_lib.evaluate.preparations import Preparations
-    from metalearn_lib.evaluate.store import Table, write
+    from metalearn_lib.evaluate.store import Table
+    from metalearn_lib.files import write_parquet
     from metalearn_lib.pools import open_pool
     from metalearn_lib.sources import Sources
     from metalearn_lib.studies.tables import find_tables
@@ -66,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(_told(study.name, result), flush=True)
             changed = any(each.verdict == "changed" for each in result.findings)
             if result.stale and arguments.adopt and not changed:
-                write(path, adopt(jobs, kept))
+                write_parquet(path, adopt(jobs, kept))
                 numbers = {each.key: each.digest(sources) for job in jobs if (each := job.numbers)}
                 Preparations(path.parent).stamp(numbers)
                 print(f"  adopted: {len(result.stale)} of {len(jobs)} runs are stamped with the present code")

@@ -23,7 +23,8 @@ def _run(arguments: argparse.Namespace) -> int:
     import shutil
 
     from metalearn_lib.evaluate.preparations import Preparations
-    from metalearn_lib.evaluate.store import Table, answers_folder, write
+    from metalearn_lib.evaluate.store import Table, answers_folder
+    from metalearn_lib.files import write_parquet
     from metalearn_lib.studies.tables import find_tables
 
     if arguments.cache:
@@ -38,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
         kept, asked = Table(path), {job.rows.key for job in study.jobs}
         left = [part for key, part in kept.parts.items() if key not in asked]
         if left:
-            write(path, kept.without({part.key for part in left}))
+            write_parquet(path, kept.without({part.key for part in left}))
         print(f"{study.name}: dropped {len(left)} of {len(kept.parts)} runs")
     tuned = {job.tuning for study, _ in find_tables() for job in study.jobs}
     print(f"dropped {Preparations(found[0][1].parent).keep(tuned)} preparations")

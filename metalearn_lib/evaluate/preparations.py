@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from metalearn_lib.evaluate.store import StoreError, write
+from metalearn_lib.evaluate.store import StoreError
+from metalearn_lib.files import read_parquet, write_parquet
 
 _COLUMNS = ("key", "code", "facts", "digest")
 
@@ -35,8 +35,8 @@ class Preparations:
         if not self.path.exists():
             return {}
         try:
-            rows = pq.read_table(self.path, columns=list(_COLUMNS)).to_pylist()
-        except (pa.ArrowException, OSError) as fault:
+            rows = read_parquet(self.path).select(list(_COLUMNS)).to_pylist()
+        except (ValueError, KeyError, OSError) as fault:
             raise StoreError(f"{self.path} is damaged ({fault}); take its last version again.") from fault
         for row in rows:
             if _digest(row["facts"]) != row["digest"]:
@@ -74,7 +74,8 @@ class Preparations:
             return
         rows = [(key, code, facts, _digest(facts)) for key, (code, facts) in sorted(kept.items())]
         table = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-        write(self.path, pa.Table.from_pylist(table, pa.schema([(name, pa.string()) for name in _COLUMNS])))
+        schema = pa.schema([(name, pa.string()) for name in _COLUMNS])
+        write_parquet(self.path, pa.Table.from_pylist(table, schema))
         self._kept = kept
 
 

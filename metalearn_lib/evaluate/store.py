@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from metalearn_lib.files import atomic_path, cache_folder
+from metalearn_lib.files import atomic_path, cache_folder, read_parquet, write_parquet
 
 if TYPE_CHECKING:
     from metalearn_lib.evaluate.preparations import Preparations
@@ -82,8 +81,8 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         try:
-            table = pq.read_table(path) if path.exists() else empty()
-        except (pa.ArrowException, OSError) as fault:
+            table = read_parquet(path) if path.exists() else empty()
+        except (ValueError, OSError) as fault:
             raise _damaged(path, fault) from fault
         if missing := [name for name in COLUMNS if name not in table.column_names]:
             raise StoreError(
@@ -208,7 +207,7 @@ class Store:
         name = f"{key}-{code}.parquet"
         self._memory[name] = rows
         if (part := self._part(name)) is not None:
-            write(part, rows)
+            write_parquet(part, rows)
 
     def merge(
         self,
@@ -234,7 +233,7 @@ class Store:
         joined = pa.concat_tables(rows).unify_dictionaries().combine_chunks() if rows else empty()
         stamps = ["key", "code", "digest"]
         if not joined.select(stamps).equals(now.table.select(stamps).combine_chunks()):
-            write(self.path, with_definitions(joined, now.definitions | dict(definitions)))
+            write_parquet(self.path, with_definitions(joined, now.definitions | dict(definitions)))
         self.kept = Table(self.path)
 
     def _part(self, name: str) -> Path | None:
@@ -283,12 +282,6 @@ def empty() -> pa.Table:
     """A table without rows."""
     fields = [pa.field(name, kind, metadata={"unit": told}) for name, (kind, told) in COLUMNS.items()]
     return pa.schema(fields).empty_table()
-
-
-def write(path: Path, table: pa.Table) -> None:
-    """Write a table, whole or not at all."""
-    with atomic_path(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
 
 
 def _damaged(path: Path, fault: Exception) -> StoreError:

@@ -17,8 +17,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from metalearn_lib.files import atomic_path, files_digest
-from metalearn_lib.report.runs import LIBRARY, Run, RunsError, is_fresh, package_versions, read_runs, run_key
+from metalearn_lib.files import atomic_path, check_folder, files_digest
+from metalearn_lib.report.runs import (
+    LIBRARY,
+    OUTPUT_FOLDER,
+    Run,
+    RunsError,
+    is_fresh,
+    package_versions,
+    read_runs,
+    run_key,
+)
 
 if TYPE_CHECKING:
     from metalearn_lib.cluster import Cluster
@@ -71,6 +80,11 @@ def run_notebooks(
     files = files_digest(LIBRARY, kept)
     keyed = [(run, run_key(run, files)) for run in _select(read_runs(root, profile), only)]
     stale = [(run, key) for run, key in keyed if force or not is_fresh(run, key)]
+    if stale:
+        try:
+            check_folder(root / OUTPUT_FOLDER)
+        except ValueError as fault:
+            raise RunsError(str(fault)) from fault
     if failures := execute(stale, jobs, progress, cluster=cluster, kept=kept if kept.is_dir() else None):
         raise NotebooksFailed("\n\n".join(failures.values()))
     ran = tuple(run.name for run, _ in stale)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
-from metalearn_lib.files import atomic_path, files_digest
+from metalearn_lib.files import atomic_path, files_digest, read_parquet, write_parquet
 from metalearn_lib.report.gallery import page
 from metalearn_lib.report.runner import execute, how_many
 from metalearn_lib.report.runs import LIBRARY, Run, RunsError, find_root, is_fresh, run_key
@@ -289,16 +289,13 @@ def _table_of(out: Path, source: Path) -> list[dict[str, Any]]:
     Raises:
         RunsError: for a folder that is another's.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return []
     if not out.is_dir() or not (out / TABLE).is_file():
         raise RunsError(f"{out} is there and is no folder of a sweep; name a new one with --out")
     try:
-        table = pq.read_table(out / TABLE)
-    except (OSError, pa.ArrowException) as fault:
+        table = read_parquet(out / TABLE)
+    except (OSError, ValueError) as fault:
         raise RunsError(f"{out / TABLE} cannot be read ({fault}); name a new folder with --out") from fault
     if (made_of := (table.schema.metadata or {}).get(b"notebook", b"").decode()) != source.name:
         raise RunsError(
@@ -309,12 +306,10 @@ def _table_of(out: Path, source: Path) -> list[dict[str, Any]]:
 
 def _write_table(path: Path, rows: list[dict[str, Any]], source: Path) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
-    with atomic_path(path) as partial:
-        pq.write_table(pa.table(columns).replace_schema_metadata({"notebook": source.name}), partial)
+    write_parquet(path, pa.table(columns).replace_schema_metadata({"notebook": source.name}))
 
 
 def _column(values: list[Any]) -> list[Any]:

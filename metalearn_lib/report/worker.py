@@ -34,8 +34,11 @@ def main() -> int:
     try:
         notebook = _execute(Path(job["source"]), job["parameters"])
         _write(notebook, Path(job["output"]), job["key"])
-    except CannotRun as failure:
-        (scratch / "failure").write_text(str(failure), encoding="utf8")
+    except (CannotRun, OSError) as failure:
+        told = str(failure)
+        if isinstance(failure, OSError):
+            told = f"{job['source']} has run, but {failure.filename} cannot be written ({failure.strerror})"
+        (scratch / "failure").write_text(told, encoding="utf8")
         return 1
     return 0
 

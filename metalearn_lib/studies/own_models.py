@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from metalearn_lib.evaluate.store import results_folder
+from metalearn_lib.files import read_parquet
 from metalearn_lib.statistics import Interval
 
 REGISTRATION: dict[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -36,13 +37,14 @@ def read(path: Path | None = None) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: when there is none.
+        ValueError: when it is not what was written.
     """
     path = path or (results_folder() or Path("results")) / "own_models.parquet"
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is not there; `python benchmarks/own_models` makes it, in some hours."
         )
-    rows = pd.read_parquet(path)
+    rows = read_parquet(path).to_pandas()
     rows = _where(rows, rows.entrant != "tune").reset_index(drop=True)
     first, last = (rows.held_out.map(lambda curve, at=at: float(curve[at])) for at in (0, -1))
     rows["loss"] = last.where(last < first, first)
