@@ -230,20 +230,34 @@ def connected(cluster: Cluster, progress: bool = True) -> Iterator[Results]:
             f"{cluster.address} speaks TLS, and Dask's configuration names no certificates for it; set "
             "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..__TLS__CLIENT__CERT and ..__TLS__CLIENT__KEY."
         )
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is told in a sentence
+    with _quiet():
+        try:
+            client = Client(cluster.address, timeout=_TIMEOUT, set_as_default=False, security=security)
+        except (OSError, RuntimeError) as fault:
+            raise WorkerFailed(
+                f"no scheduler answers at {cluster.address} ({str(fault).splitlines()[0]}); start one with "
+                "`dask scheduler`, with certificates that this machine's belong to where it speaks TLS."
+            ) from fault
+        try:
+            if progress and not client.nthreads():
+                print(f"{cluster.address} has no workers yet; waiting for some", file=sys.stderr)
+            yield partial(_results, client, cluster, expected)
+        finally:
+            client.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what Dask logs of a connection that ends: what matters is told in a sentence."""
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        client = Client(cluster.address, timeout=_TIMEOUT, set_as_default=False, security=security)
-    except (OSError, RuntimeError) as fault:
-        raise WorkerFailed(
-            f"no scheduler answers at {cluster.address} ({str(fault).splitlines()[0]}); start one with "
-            "`dask scheduler`, with certificates that this machine's belong to where it speaks TLS."
-        ) from fault
-    try:
-        if progress and not client.nthreads():
-            print(f"{cluster.address} has no workers yet; waiting for some", file=sys.stderr)
-        yield partial(_results, client, cluster, expected)
+        yield
     finally:
-        client.close()
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _results(

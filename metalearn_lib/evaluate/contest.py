@@ -160,7 +160,7 @@ def answer(
     left = [job for job, each in questions.items() if kept.rows(each.key, each.digest(sources)) is None]
     stages = _stages([questions[job] for job in left], kept, sources)
     bar = progress_bar(sum(map(len, stages)) + len(left), "contest", "run", progress and bool(left))
-    with open_pool(workers, len(left), cluster, progress) as results:
+    with bar, open_pool(workers, len(left), cluster, progress) as results:
 
         def told(question: Question) -> list[dict[str, Any]]:
             return [kept.facts(each.key, each.digest(sources)) or {} for each in question.first]
@@ -178,7 +178,6 @@ def answer(
             found = columns(job, outcome, target, *numbers)
             kept.keep_rows(key, code, table_of(found, texts))
             bar.update()
-    bar.close()
     tables = (kept.rows(each.key, each.digest(sources)) for each in questions.values())
     return [rows for rows in tables if rows is not None]
 

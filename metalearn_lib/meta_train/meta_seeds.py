@@ -183,12 +183,12 @@ def _train_on(
                 refuse_to_overwrite(kept.checkpoint, resume)
             here = {path: path.read_bytes() for path in kept or () if path.exists()}
             calls[number] = partial(_train_there, config, kept, mark, here)
-        bar = progress_bar(len(calls), "meta-training", "run", progress, results(calls))
-        for number, (each, files) in bar:
-            trained[number] = each
-            for path, content in files.items():
-                with atomic_path(path) as part:
-                    part.write_bytes(content)
+        with progress_bar(len(calls), "meta-training", "run", progress, results(calls)) as bar:
+            for number, (each, files) in bar:
+                trained[number] = each
+                for path, content in files.items():
+                    with atomic_path(path) as part:
+                        part.write_bytes(content)
     return [trained[number] for number in calls]
 
 
