@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -379,6 +380,27 @@ def test_the_two_counts_of_processes_exclude_each_other():
     with pytest.raises(ValueError, match=r"workers=-3 must be 1 or more\."), open_pool(-3):
         pass
     assert main(["evaluate", "--insecure"]) == 2
+
+
+def test_the_four_lines_of_the_page_run_as_they_stand(tmp_path: Path):
+    page = (REPOSITORY / "book" / "cluster_howto.md").read_text(encoding="utf-8")
+    install, *lines = re.findall(r"^\$ (.*)", page.partition("## Two machines")[0], re.M)
+    assert install == 'pip install -e ".[cluster]"'
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = "\n".join([*lines, "status=$?", "kill $(jobs -p)", "wait", "exit $status"]).replace("8786", port)
+    ended = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "wrote evaluate-scale-4.parquet" in ended.stdout
+    assert set(pd.read_parquet(tmp_path / "evaluate-scale-4.parquet").method) == {"SGD", "Adam"}
 
 
 def certificate(folder: Path, name: str) -> Path:

@@ -154,6 +154,19 @@ class Each:
         return list(values)
 
 
+@dataclass(frozen=True)
+class ListOf:
+    """A list of at least one value, each of which a rule allows; one value alone stands for a list of it."""
+
+    rule: Rule
+
+    def check(self, name: str, value: Any) -> list[Any]:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if not values:
+            raise ValueError(f"{_shown(name, value)} is empty; name at least one value")
+        return [self.rule.check(name, each) for each in values]
+
+
 # a plain dictionary would be taken for a parameter of the notebook that imports it
 SIZES: Mapping[str, Rule] = MappingProxyType(
     {
