@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from distributed import Client
 
 import metalearn_lib.cluster
 from metalearn_lib.cluster import Cluster
@@ -63,11 +63,10 @@ def farm(workers: int) -> Iterator[Cluster]:
             for number in range(workers):
                 there = ["--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory", f"w{number}"]
                 started.append(subprocess.Popen([*dask, "worker", address, *there], **quiet))
+            with Client(address, set_as_default=False) as client:
+                client.wait_for_workers(workers)
             with open_pool(cluster=Cluster(address), progress=False) as results:
-                seen = set[int]()
-                while len(seen) < workers:  # a first call takes long, and goes to each of them
-                    calls = {number: partial(_where, 0.5) for number in range(2 * workers)}
-                    seen |= {pid for _, pid in results(calls)}
+                list(results(naps(4 * workers)))  # a first call takes long, and goes to each of them
             yield Cluster(address)
         finally:
             for process in started:
@@ -75,20 +74,18 @@ def farm(workers: int) -> Iterator[Cluster]:
                 process.wait()
 
 
-def _where(seconds: float) -> int:
-    time.sleep(seconds)
-    return os.getpid()
+def naps(number: int) -> dict[int, partial[None]]:
+    return {each: partial(time.sleep, NAP) for each in range(number)}
 
 
 def of_calls(workers: int) -> Iterator[Row]:
     """Worker time that is lost to a call beside what it takes, and what one call takes of client and scheduler."""
     number = workers * CALLS
-    naps = {each: partial(time.sleep, NAP) for each in range(number)}
     with farm(workers) as cluster, open_pool(cluster=cluster, progress=False) as results:
         for in_flight in (1, 2, 4):
             metalearn_lib.cluster.IN_FLIGHT = in_flight
             began = time.monotonic()
-            assert len(list(results(naps))) == number
+            assert len(list(results(naps(number)))) == number
             lost = (time.monotonic() - began) * workers / number - NAP
             yield ("call" if in_flight == 2 else f"call, {in_flight} in flight"), workers, lost, number
         metalearn_lib.cluster.IN_FLIGHT = 2
@@ -96,9 +93,9 @@ def of_calls(workers: int) -> Iterator[Row]:
         assert len(list(results({each: partial(abs, each) for each in range(400)}))) == 400
         yield "call of nothing", workers, (time.monotonic() - began) / 400, 400
     with open_pool(workers) as results:
-        list(results({each: partial(_where, 0.5) for each in range(2 * workers)}))
+        list(results(naps(workers)))
         began = time.monotonic()
-        list(results(naps))
+        list(results(naps(number)))
         yield "call, processes", workers, (time.monotonic() - began) * workers / number - NAP, number
 
 

@@ -16,6 +16,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -49,6 +50,8 @@ IN_FLIGHT = 2
 thousands is slow, and one that is lost takes what it holds along."""
 _TIMEOUT = 15
 """Seconds until a scheduler must have answered."""
+_EVERY = 0.5
+"""Seconds until it is asked again how many workers there are."""
 _ARITHMETIC = re.compile(r"(s?sse|avx|fma|f16c|bmi|amx|neon|asimd|sve)")
 """Names of instructions that change what a compiler or a library makes of arithmetic."""
 
@@ -269,12 +272,15 @@ def _results(
 
     lost = f"the scheduler at {cluster.address} was lost; what was kept stays, and the same command goes on from there."
     left, going, done = iter(calls.items()), {}, as_completed([], loop=client.loop)
+    threads, asked = 0, -_EVERY
     try:
         while True:
-            try:
-                threads = sum(dict(client.nthreads()).values())  # type: ignore[arg-type]
-            except OSError as fault:
-                raise WorkerFailed(lost) from fault
+            if time.monotonic() - asked >= _EVERY:
+                try:
+                    threads = sum(dict(client.nthreads()).values())  # type: ignore[arg-type]
+                except OSError as fault:
+                    raise WorkerFailed(lost) from fault
+                asked = time.monotonic()
             for name, call in islice(left, max(0, IN_FLIGHT * max(1, threads) - len(going))):
                 code = code_digest(_sources().code(call))
                 future = client.submit(checked, expected, code, cloudpickle.dumps(call), pure=False)
@@ -306,6 +312,7 @@ def _results(
 
 def _other_code(ours: Mapping[str, str], its: Mapping[str, str]) -> str:
     other = sorted(name for name in ours.keys() | its.keys() if ours.get(name) != its.get(name))
-    return (
-        f"its {', '.join(other[:3])} is another than here; put the same file there, and start the worker anew"
-    )
+    told = ", ".join(other[:3])
+    if told.startswith("__main__."):
+        return f"{told} stands in the script itself, which it does not have; put it into a module"
+    return f"its {told} is another than here; put the same file there, and start the worker anew"

@@ -34,7 +34,7 @@ from report_project import REPOSITORY, Project, notebook
 from test_report_runner import alive, wait_for
 
 from metalearn_lib.cli import main
-from metalearn_lib.cluster import Cluster, difference, this_machine
+from metalearn_lib.cluster import Cluster, _other_code, difference, this_machine
 from metalearn_lib.cores import WorkerFailed
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.gradient import Gradient
@@ -357,6 +357,11 @@ def test_a_worker_that_would_compute_otherwise_is_refused_by_name(
 def test_every_difference_between_machines_is_told(field: str, told: str):
     here = this_machine()
     assert re.match(told, difference(field, "other", getattr(here, field)))
+
+
+def test_what_a_script_itself_defines_is_told_apart():
+    told = _other_code({"__main__.Mine": "1", "a.B": "2"}, {"a.B": "2"})
+    assert told == "__main__.Mine stands in the script itself, which it does not have; put it into a module"
 
 
 def test_what_is_no_address_or_would_leave_this_machine_unguarded_is_refused_before_anything_is_sent():

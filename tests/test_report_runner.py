@@ -196,7 +196,7 @@ def test_a_failing_cell_is_named_with_its_traceback_and_the_old_result_stays(tmp
         "only the notebook's own traceback"
     )
     assert project.output("broken").read_text() == "the old result"
-    assert project.output("other").exists(), "what was going has finished"
+    assert project.output("other").exists(), f"what was going has not finished:\n{result.stderr}"
 
 
 def test_a_kernel_that_dies_fails_its_notebook(tmp_path: Path) -> None:

@@ -72,13 +72,27 @@ def test_gathering_is_waited_for_at_every_outer_step():
 
 def test_tables_and_figure_show_the_plans():
     plans = [planning.contest(costs(), 1, cores) for cores in (1, 4)]
-    assert planning.table(plans).loc[4].tolist() == ["5.00", "70 %", "work"]
+    assert planning.table(plans).loc[4].tolist() == ["5.0 hours", "70 %", "work"]
     told = planning.overheads(costs())
     assert told.loc["to add up one outer step's estimates", "2 workers"] == 0
     assert told.loc["the same, none waiting at the worker", "8 workers"] == 100
     (ax,) = plots.hours({"contest": plans})
     assert [line.get_ydata().tolist() for line in ax.get_lines()] == [[14, 5], [14, 3.5]]
     plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (100, "4.2 days"),
+        (47, "47 hours"),
+        (1.9, "114 minutes"),
+        (0.04, "2.4 minutes"),
+        (0.001, "3.6 seconds"),
+    ],
+)
+def test_a_time_is_told_in_the_unit_that_suits(hours, told):
+    assert planning.Plan(1, hours, 1, "work").told == told
 
 
 def test_costs_that_are_not_there_say_how_they_are_made(tmp_path):

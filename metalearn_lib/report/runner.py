@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -110,6 +110,7 @@ def execute(
     go_on: bool = False,
     cluster: Cluster | None = None,
     kept: Path | None = None,
+    ended: Callable[[str, float], None] = lambda name, seconds: None,
 ) -> dict[str, str]:
     """Execute runs, in their order; by name, what went wrong in those that failed.
 
@@ -118,15 +119,16 @@ def execute(
         go_on: whether new ones start when one has failed.
         cluster: whose workers execute them, in the place of `jobs` processes.
         kept: the folder of kept results that they may read, which workers must have, too.
+        ended: is told the name of each run, and the seconds that it took.
     """
     if not stale:
         return {}
     if progress:
         print(f"running {', '.join(run.name for run, _ in stale)}", file=sys.stderr, flush=True)
     if cluster is not None:
-        return _run_on(cluster, stale, kept, progress, go_on)
+        return _run_on(cluster, stale, kept, progress, go_on, ended)
     with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as scratch:
-        return _run_all(stale, jobs, Path(scratch), progress, go_on)
+        return _run_all(stale, jobs, Path(scratch), progress, go_on, ended)
 
 
 def _select(runs: list[Run], only: Iterable[str] | None) -> list[Run]:
@@ -146,6 +148,8 @@ class _Worker:
     run: Run
     process: subprocess.Popen[bytes]
     scratch: Path
+    began: float
+    """on the clock that only goes on"""
 
     @classmethod
     def start(cls, run: Run, key: str, scratch: Path) -> _Worker:
@@ -175,7 +179,7 @@ class _Worker:
         with suppress(BrokenPipeError):  # it is dead already; its status will tell
             process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
-        return cls(run, process, scratch)
+        return cls(run, process, scratch, time.monotonic())
 
     @property
     def cells_done(self) -> int:
@@ -204,7 +208,12 @@ class _Worker:
 
 
 def _run_all(
-    stale: list[tuple[Run, str]], jobs: int, scratch: Path, progress: bool, go_on: bool
+    stale: list[tuple[Run, str]],
+    jobs: int,
+    scratch: Path,
+    progress: bool,
+    go_on: bool,
+    ended: Callable[[str, float], None],
 ) -> dict[str, str]:
     from tqdm import tqdm
 
@@ -223,6 +232,7 @@ def _run_all(
                 going.remove(worker)
                 worker.stop()
                 cells_done += worker.cells_done
+                ended(worker.run.name, time.monotonic() - worker.began)
                 if failure := worker.failure():
                     failures[worker.run.name] = failure
                 if progress:
@@ -240,7 +250,12 @@ def _run_all(
 
 
 def _run_on(
-    cluster: Cluster, stale: list[tuple[Run, str]], kept: Path | None, progress: bool, go_on: bool
+    cluster: Cluster,
+    stale: list[tuple[Run, str]],
+    kept: Path | None,
+    progress: bool,
+    go_on: bool,
+    ended: Callable[[str, float], None],
 ) -> dict[str, str]:
     """On a cluster's workers; what they have written is written here."""
     from metalearn_lib.pools import open_pool
@@ -250,9 +265,10 @@ def _run_on(
     like = package_versions(), kept and files_digest(kept)
     calls = {run.name: partial(run_there, run, run.source.read_bytes(), key, *like) for run, key in stale}
     with open_pool(cluster=cluster, progress=progress) as results:
-        for name, (failure, files) in progress_bar(
+        for name, (failure, files, seconds) in progress_bar(
             len(calls), "notebooks", "notebook", progress, results(calls)
         ):
+            ended(name, seconds)
             if failure is None:
                 _keep(runs[name], files)
             else:
@@ -264,7 +280,7 @@ def _run_on(
 
 def run_there(
     run: Run, source: bytes, key: str, packages: Mapping[str, str], read: str | None
-) -> tuple[str | None, dict[str, bytes]]:
+) -> tuple[str | None, dict[str, bytes], float]:
     """On a cluster's worker: execute a notebook in a process of its own, away from where it lies.
 
     Args:
@@ -272,14 +288,14 @@ def run_there(
         read: digest of the kept results that it may read.
 
     Returns:
-        What went wrong, if anything did, and the files that were written, by their place beside the output.
+        What went wrong, if anything did; the files that were written, by their place beside the output; seconds.
     """
     here = f"{run.source}: {socket.gethostname()}"
     if other := [(name, its) for name, its in package_versions().items() if its != packages[name]]:
         name, its = other[0]
-        return f"{here} has {name} {its}, and not {packages[name]}; install the same there", {}
+        return f"{here} has {name} {its}, and not {packages[name]}; install the same there", {}, 0.0
     if read is not None and files_digest(kept := LIBRARY.parent / "results") != read:
-        return f"{here} has another {kept}; put the same there", {}
+        return f"{here} has another {kept}; put the same there", {}, 0.0
     with tempfile.TemporaryDirectory(prefix="metalearn-", ignore_cleanup_errors=True) as folder:
         there = Run(
             Path(folder, "source", run.source.name), Path(folder, "made", run.output.name), run.parameters
@@ -292,11 +308,12 @@ def run_there(
                 time.sleep(POLL_SECONDS)
         finally:
             worker.stop()
+        seconds = time.monotonic() - worker.began
         if failure := worker.failure():
-            return failure.replace(str(there.source), str(run.source)), {}
+            return failure.replace(str(there.source), str(run.source)), {}, seconds
         made = there.output.parent
         files = [path for path in made.rglob("*") if path.is_file()]
-        return None, {path.relative_to(made).as_posix(): path.read_bytes() for path in files}
+        return None, {path.relative_to(made).as_posix(): path.read_bytes() for path in files}, seconds
 
 
 def _keep(run: Run, files: dict[str, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import hashlib
 import io
 import itertools
@@ -26,7 +27,7 @@ from metalearn_lib.report.runs import LIBRARY, Run, RunsError, find_root, is_fre
 if TYPE_CHECKING:
     from metalearn_lib.cluster import Cluster
 
-TABLE, PAGE = "sweep.parquet", "index.html"
+TABLE, PAGE, DURATIONS = "sweep.parquet", "index.html", "durations.csv"
 DONE, FAILED, REFUSED, WAITING = "done", "failed", "refused", "not run"
 """What a row's `status` may be."""
 LONGEST = 100
@@ -121,7 +122,7 @@ def sweep(
     In the folder lie then the executed notebooks, their figures, the table `sweep.parquet` and the page `index.html`.
     All settings are checked, by the notebook's own `check_parameters`, before the first runs; those that it refuses are
     left out, and one that fails stops no other. Rows of earlier sweeps of the notebook stay in the table, below.
-    However many run at a time, the files are the same.
+    However many run at a time, the files are the same, but for `durations.csv`, the seconds that each setting took.
 
     Args:
         notebook: the source.
@@ -167,12 +168,17 @@ def sweep(
         _write_table(out / TABLE, [*rows, *kept], source)
         return rows
 
+    durations = _durations(out)
     write()  # and the folder is a sweep's from now on
     try:
-        failures = execute(stale, jobs, progress, go_on=True, cluster=cluster, kept=kept)
+        failures = execute(
+            stale, jobs, progress, go_on=True, cluster=cluster, kept=kept, ended=durations.__setitem__
+        )
         told |= {name: (FAILED, failure) for name, failure in failures.items()}
     finally:
         rows = write()
+        with atomic_path(out / DURATIONS) as path, path.open("w", newline="") as file:
+            csv.writer(file).writerows([("setting", "seconds"), *sorted(durations.items())])
         done = [row for row in rows if row["status"] == DONE]
         drawn = _draw(out, done, plots, varied)
         with atomic_path(out / PAGE) as path:
@@ -302,6 +308,16 @@ def _table_of(out: Path, source: Path) -> list[dict[str, Any]]:
             f"{out} holds a sweep of {made_of or 'nothing'}, and not of {source.name}; name another --out"
         )
     return [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+
+
+def _durations(out: Path) -> dict[str, float]:
+    """By setting, the seconds of its last run; of earlier sweeps, where they can be read."""
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, csv.Error),
+        (out / DURATIONS).open(newline="") as file,
+    ):
+        return {row["setting"]: float(row["seconds"]) for row in csv.DictReader(file)}
+    return {}
 
 
 def _write_table(path: Path, rows: list[dict[str, Any]], source: Path) -> None:

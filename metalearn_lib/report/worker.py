@@ -101,7 +101,7 @@ def _execute(source: Path, parameters: dict[str, Any]) -> Any:
             coalesce_streams=True,
             on_cell_start=lambda cell, cell_index: started.append(cell),
             on_cell_executed=cell_executed,
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            config=Config({"KernelManager": {"transport_encryption": "auto", **_transport()}}),
         )
     except PapermillExecutionError as error:
         told = "\n".join(error.traceback)
@@ -109,6 +109,13 @@ def _execute(source: Path, parameters: dict[str, Any]) -> Any:
     except Exception as error:
         where = f", {_locate(started[-1])}" if started else ""
         raise CannotRun(f"{source}{where} could not be run: {type(error).__name__}: {error}") from error
+
+
+def _transport() -> dict[str, str]:
+    """Files of our own, since kernels that start side by side race for ports; ports where the files' names would be too
+    long."""
+    files = str(Path(os.environ["JUPYTER_RUNTIME_DIR"]).with_name("k"))
+    return {"transport": "ipc", "ip": files} if os.name != "nt" and len(files) < 90 else {}
 
 
 def _refuse_undeclared(source: Path, parameters: dict[str, Any], declared: dict[str, Any]) -> None:

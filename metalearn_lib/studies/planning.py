@@ -69,6 +69,14 @@ class Plan(NamedTuple):
     bound: str
     """what would have to be faster"""
 
+    @property
+    def told(self) -> str:
+        """How long it takes, in the unit that suits."""
+        units = {"days": 24, "hours": 1, "minutes": 1 / 60, "seconds": 1 / 3600}
+        unit = next((unit for unit, hours in units.items() if self.hours >= 2 * hours), "seconds")
+        number = self.hours / units[unit]
+        return f"{number:.{int(number < 10)}f} {unit}"
+
 
 def contest(costs: pd.DataFrame, times: float, cores: int, seed: int = 0) -> Plan:
     """The registered contest at so many times the instances, to score and to tune.
@@ -149,7 +157,7 @@ def table(plans: Sequence[Plan]) -> pd.DataFrame:
     """A row for each number of cores."""
     rows = {
         plan.cores: {
-            "hours": f"{plan.hours:,.2f}",
+            "time": plan.told,
             "cores busy": f"{100 * plan.busy:.0f} %",
             "bound by": plan.bound,
         }
