@@ -39,6 +39,7 @@ from metalearn_lib.cores import WorkerFailed
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.evaluate import Cell, Store, Tune, constant, evaluate
+from metalearn_lib.evaluate.jobs import jobs
 from metalearn_lib.meta_train import MetaTrainConfig, meta_train_best
 from metalearn_lib.meta_train.meta_seeds import Kept, _train_there
 from metalearn_lib.pools import open_pool
@@ -357,6 +358,15 @@ def test_a_worker_that_would_compute_otherwise_is_refused_by_name(
 def test_every_difference_between_machines_is_told(field: str, told: str):
     here = this_machine()
     assert re.match(told, difference(field, "other", getattr(here, field)))
+
+
+def test_a_question_of_a_contest_is_called_by_what_it_asks():
+    (first, *_) = jobs(CELLS, METHODS, Seeds("score", 3), Seeds("tune", 4))
+    assert [str(each) for each in (first, *first.rows.first)] == [
+        "'SGD' in 'factor 1'",
+        "the target of 'factor 1'",
+        "the numbers of 'tiny'",
+    ]
 
 
 def test_what_a_script_itself_defines_is_told_apart():

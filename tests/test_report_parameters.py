@@ -51,7 +51,7 @@ def test_some_of_a_few_names_are_a_list_and_one_alone_becomes_one() -> None:
     assert rule.check("cells", []) == []
     assert rule.check("cells", "scale 4") == ["scale 4"]
     assert rule.check("cells", ("task A", "scale 4")) == ["task A", "scale 4"]
-    with pytest.raises(ValueError, match=r"cells='scale 5' is unknown: .*pass e.g. -p cells scale 4"):
+    with pytest.raises(ValueError, match=r"cells='scale 5' is unknown: .*pass e.g. -p cells 'scale 4'"):
         rule.check("cells", ["task A", "scale 5"])
     with pytest.raises(ValueError, match="cells=3 is no list of names"):
         rule.check("cells", 3)

@@ -40,6 +40,10 @@ class Question:
         self.kind, self.call, self.names, self.first = kind, call, names, tuple(first)
         self._digest: tuple[Sources, str] | None = None
 
+    def __str__(self) -> str:
+        where = [each.name for each in self.call.args if isinstance(each, Cell)]
+        return f"the {self.kind} of {', '.join(map(repr, where))}"
+
     @cached_property
     def key(self) -> str:
         return fingerprint(self.kind, self.names, self.call.args, [each.key for each in self.first])
@@ -69,6 +73,9 @@ class Job:
     recipe: Recipe
     score_seeds: Seeds
     tune_seeds: Seeds
+
+    def __str__(self) -> str:
+        return f"{self.name!r} in {self.cell.name!r}"
 
     @property
     def target(self) -> Question:

@@ -174,22 +174,22 @@ def _train_on(
     progress: bool,
 ) -> list[Trained]:
     """Train on a cluster's workers, and keep here what they keep."""
-    trained: dict[int, Trained] = {}
+    trained: dict[str, Trained] = {}
     with _marked(runs) as mark, open_pool(cluster=cluster, progress=progress) as results:
         calls = {}
-        for number, config in enumerate(configs):
+        for config in configs:
             kept = Kept.of(runs, config)
             if kept is not None:
                 refuse_to_overwrite(kept.checkpoint, resume)
             here = {path: path.read_bytes() for path in kept or () if path.exists()}
-            calls[number] = partial(_train_there, config, kept, mark, here)
+            calls[f"meta-seed {config.seed}"] = partial(_train_there, config, kept, mark, here)
         with progress_bar(len(calls), "meta-training", "run", progress, results(calls)) as bar:
-            for number, (each, files) in bar:
-                trained[number] = each
+            for name, (each, files) in bar:
+                trained[name] = each
                 for path, content in files.items():
                     with atomic_path(path) as part:
                         part.write_bytes(content)
-    return [trained[number] for number in calls]
+    return [trained[name] for name in calls]
 
 
 @contextmanager

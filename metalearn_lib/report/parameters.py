@@ -18,6 +18,7 @@ import difflib
 import math
 import numbers
 import reprlib
+import shlex
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -116,9 +117,7 @@ class SomeOf:
     def check(self, name: str, value: Any) -> list[str]:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, (list, tuple)):
-            raise ValueError(
-                f"{_shown(name, value)} is no list of names; {_remedy(name, repr(self.choices[0]))}"
-            )
+            raise ValueError(f"{_shown(name, value)} is no list of names; {_remedy(name, self.choices[0])}")
         return [OneOf(*self.choices).check(name, each) for each in values]
 
 
@@ -237,4 +236,4 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _remedy(name: str, example: Any) -> str:
-    return f"pass e.g. -p {name} {example}"
+    return f"pass e.g. -p {name} {shlex.quote(str(example))}"
