@@ -11,7 +11,8 @@ import yaml
 from browser import Visit, open_browser
 from report_project import REPOSITORY
 
-CHAPTERS = [{"file": "index"}, *yaml.safe_load((REPOSITORY / "_toc.yml").read_text())["chapters"]]
+TOC = yaml.safe_load((REPOSITORY / "_toc.yml").read_text())
+CHAPTERS = [{"file": "index"}, *(chapter for part in TOC["parts"] for chapter in part["chapters"])]
 REFERENCE = [section["file"] for chapter in CHAPTERS for section in chapter.get("sections", [])]
 PAGES = [chapter["file"] for chapter in CHAPTERS]
 

@@ -40,3 +40,13 @@ def test_every_file_of_the_library_that_is_no_module_goes_into_the_wheel() -> No
     assert {
         name for name in files if not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
     } == set()
+
+
+def test_the_opening_page_is_short_and_quotes_few_numbers_none_of_one_training_alone() -> None:
+    page = (REPOSITORY / "book" / "index.md").read_text()
+    quoted = re.findall(r"\{glue:text\}`([^:`]+)::", page)
+    assert 0 < len(quoted) <= 5
+    over_trainings = {"contest", "second", "real_data", "own_models"}
+    assert {name.removeprefix("experiments/").removesuffix(".ipynb") for name in quoted} <= over_trainings
+    prose = re.sub(r"```.*?```|\{glue:text\}`[^`]*`|<[^>]*>|\]\([^)]*\)", " ", page, flags=re.DOTALL)
+    assert len(prose.split()) <= 350

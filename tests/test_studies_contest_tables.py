@@ -59,6 +59,20 @@ def test_over_a_group_of_one_cell_the_speedup_is_the_cells():
     assert table.loc["adam", "home"] == TWO.results["task A"].speedup("adam", "sgd")
 
 
+def test_the_opening_pages_figure_has_a_row_for_each_group_that_is_there_and_its_numbers_are_of_geometric_cells():
+    brief = tables.in_brief(TWO)
+    assert {told: list(row) for told, row in brief.items()} == {
+        "task A itself": ["meta", "adam", "meta-adam"],
+        "inputs moved or stretched": ["meta", "adam", "meta-adam"],
+    }
+    moved = brief["inputs moved or stretched"]
+    assert moved["adam"] == TWO.results["scale 4"].speedup("adam", "sgd")
+    assert tables.brief_numbers(TWO) == {
+        "shifted_meta": str(moved["meta"]),
+        "shifted_adam": str(moved["adam"]),
+    }
+
+
 def test_where_all_meet_the_best_stands_first_and_cells_are_averaged_on_a_log_scale():
     table = tables.where_all_meet(TWO)
     assert table.index[0] == "meta-adam"

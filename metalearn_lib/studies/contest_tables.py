@@ -14,7 +14,7 @@ from metalearn_lib.evaluate.contestants import contestant
 from metalearn_lib.evaluate.methods import Tune
 from metalearn_lib.evaluate.verdicts import judge
 from metalearn_lib.sources import Sources
-from metalearn_lib.statistics import failure_difference, performance_profile
+from metalearn_lib.statistics import Interval, failure_difference, performance_profile
 from metalearn_lib.studies.contest import Contest
 from metalearn_lib.studies.contest import contest as contest_study
 from metalearn_lib.studies.shared import failing, over
@@ -126,6 +126,32 @@ def by_group(contest: Contest, baseline: str = "sgd") -> pd.DataFrame:
     ruler, groups = contest.labels[baseline], _groups(contest)
     rows = {m: {group: over(cells, m, ruler) for group, cells in groups.items()} for m in everywhere(contest)}
     return pd.DataFrame(rows).T
+
+
+IN_BRIEF = {
+    "home": "task A itself",
+    "geometric": "inputs moved or stretched",
+    "null": "noise, overlap, turns",
+    "structure": "another kind of task",
+    "real": "real data",
+}
+"""The groups that the opening page shows, as it calls them."""
+
+
+def in_brief(contest: Contest) -> dict[str, dict[str, Interval]]:
+    """Speed-ups over SGD tuned on A of learned rates and of Adam, over all cells of a group, by the group."""
+    sgd, *shown = contest.named("sgd", "meta", "adam", "meta-adam")
+    groups = {IN_BRIEF[name]: cells for name, cells in _groups(contest).items() if name in IN_BRIEF}
+    return {told: {method: over(cells, method, sgd) for method in shown} for told, cells in groups.items()}
+
+
+def brief_numbers(contest: Contest) -> dict[str, str]:
+    """The same for geometric shifts, as texts."""
+    sgd, meta, adam = contest.named("sgd", "meta", "adam")
+    return {
+        f"shifted_{name}": str(over(contest.geometric, each, sgd))
+        for name, each in (("meta", meta), ("adam", adam))
+    }
 
 
 def where_all_meet(contest: Contest, baseline: str = "sgd") -> pd.DataFrame:
