@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,11 @@ def naps(number: int) -> dict[int, partial[None]]:
     return {each: partial(time.sleep, NAP) for each in range(number)}
 
 
+def _nap() -> int:
+    time.sleep(NAP)
+    return os.getpid()
+
+
 def of_calls(workers: int) -> Iterator[Row]:
     """Worker time that is lost to a call beside what it takes, and what one call takes of client and scheduler."""
     number = workers * CALLS
@@ -93,7 +99,9 @@ def of_calls(workers: int) -> Iterator[Row]:
         assert len(list(results({each: partial(abs, each) for each in range(400)}))) == 400
         yield "call of nothing", workers, (time.monotonic() - began) / 400, 400
     with open_pool(workers) as results:
-        list(results(naps(workers)))
+        seen = set[int]()
+        while len(seen) < workers:  # each has started
+            seen |= {pid for _, pid in results({each: partial(_nap) for each in range(workers)})}
         began = time.monotonic()
         list(results(naps(number)))
         yield "call, processes", workers, (time.monotonic() - began) * workers / number - NAP, number
