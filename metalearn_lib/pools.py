@@ -46,7 +46,9 @@ def open_pool(
         return
     if workers is not None and workers < 1:
         raise ValueError(f"workers={workers} must be 1 or more.")
-    workers = min(workers or available_cores(), max(1, calls or available_cores()))
+    workers = workers or available_cores()
+    if calls is not None:
+        workers = min(workers, max(1, calls))
     if workers == 1:
         yield in_this_process
         return

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from metalearn_lib.cores import WorkerFailed, process_pool
+from metalearn_lib.pools import in_this_process, open_pool
 
 POOL = "from metalearn_lib.cores import process_pool\nwith process_pool(2) as pool:\n    pool.submit(abs, -1).result()"
 TRAINS = (
@@ -43,6 +45,20 @@ def kill_one():
 
 def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_pool_has_as_many_processes_as_it_is_told_but_no_more_than_calls():
+    with open_pool(3) as results:
+        assert len(multiprocessing.active_children()) == 3
+        assert dict(results({number: partial(abs, -number) for number in range(4)})) == {
+            0: 0,
+            1: 1,
+            2: 2,
+            3: 3,
+        }
+    with open_pool(3, calls=1) as results:
+        assert not multiprocessing.active_children()
+        assert results is in_this_process
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ def hours(plans: Mapping[str, Sequence[Plan]], axes: Any = None) -> Any:
         axes = plt.subplots(1, len(plans), figsize=(WIDTH, 3.2), layout="constrained", squeeze=False)[1][0]
     for ax, (name, each) in zip(axes, plans.items(), strict=True):
         cores = [plan.cores for plan in each]
-        ax.plot(cores, [plan.hours for plan in each], "o-", color="#0072B2", label="planned from measured costs")
+        ax.plot(
+            cores, [plan.hours for plan in each], "o-", color="#0072B2", label="planned from measured costs"
+        )
         ideal = [plan.hours * plan.busy for plan in each]
         ax.plot(cores, ideal, color=INK, lw=0.8, ls="--", label="no core ever waits")
         ax.set(xscale="log", yscale="log", xlabel=f"cores\n({name})")
