@@ -228,7 +228,13 @@ def connected(cluster: Cluster, progress: bool = True) -> Iterator[Results]:
     except ImportError as fault:
         raise ValueError('a cluster needs Dask; pip install "metalearn-lib[cluster]"') from fault
     expected, security = this_machine(), Security()
-    if cluster.address.startswith("tls") and security.get_connection_args("client")["ssl_context"] is None:
+    try:
+        context = security.get_connection_args("client")["ssl_context"]
+    except OSError as fault:
+        raise WorkerFailed(
+            f"the certificates that Dask's configuration names cannot be used ({fault}); name others, or mend them."
+        ) from fault
+    if cluster.address.startswith("tls") and context is None:
         raise WorkerFailed(
             f"{cluster.address} speaks TLS, and Dask's configuration names no certificates for it; set "
             "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ..__TLS__CLIENT__CERT and ..__TLS__CLIENT__KEY."

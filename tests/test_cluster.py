@@ -451,6 +451,12 @@ def test_over_tls_a_client_without_the_right_certificate_is_refused(tmp_path: Pa
         ):
             pass
         with (
+            dask.config.set(dict.fromkeys(names, str(tmp_path / "none.pem"))),
+            pytest.raises(WorkerFailed, match=r"names cannot be used \(.*No such file"),
+            open_pool(cluster=farm.cluster),
+        ):
+            pass
+        with (
             dask.config.set(dict.fromkeys(names, other)),
             pytest.raises(WorkerFailed, match="TLS certificate does not match"),
             open_pool(cluster=farm.cluster),
