@@ -50,7 +50,7 @@ WORK = {
     "train": (f"{TRAIN} --horizon 8 --batch-size 16", "a.safetensors"),
     "evaluate": (EVALUATE, "a.parquet"),
     "notebooks": ("notebooks", "book/experiments/*.ipynb"),
-    "sweep": ("sweep notebooks/a.ipynb -p x=1,2,3 --out made", "made/*.*"),
+    "sweep": ("sweep notebooks/a.ipynb -p x=1,2,3 --out made", "made/*.[iph]*"),
     "cluster": (f"{EVALUATE} --cluster tcp://127.0.0.1:PORT", "a.parquet"),
 }
 """By what is killed: the command, which goes on where it was stopped, and the files that it makes."""
