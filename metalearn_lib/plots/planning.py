@@ -26,5 +26,5 @@ def hours(plans: Mapping[str, Sequence[Plan]], axes: Any = None) -> Any:
         ax.set_xticks(cores, [str(each) for each in cores], minor=False)
         ax.minorticks_off()
     axes[0].set_ylabel("hours")
-    axes[0].legend()
+    axes[0].figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return axes
