@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from threading import RLock
 from typing import Any
 
 from tqdm.auto import tqdm
+
+tqdm.set_lock(RLock())  # its own is of several processes, and a killed one leaves it behind
 
 
 def progress_bar(

@@ -97,3 +97,26 @@ def test_what_training_would_overwrite_or_could_not_write_is_refused_before_it_t
         "folder.safetensors",
         "notes.safetensors",
     ]
+
+
+def test_a_meta_seed_that_fails_ends_the_others_even_where_one_waits_with_the_lock_of_the_queue(tmp_path):
+    runs = tmp_path / "runs"
+    (runs / "seed-1.jsonl").mkdir(parents=True)  # where a log is to be written
+    tiny = [
+        "--num-tasks",
+        "8",
+        "--horizon",
+        "64",
+        "--tasks-per-chunk",
+        "2",
+        "--outer-steps",
+        "2000",
+        "--seeds",
+        "2",
+    ]
+    out = ["--out", str(tmp_path / "a.safetensors"), "--runs", str(runs), "--workers", "2"]
+    command = [sys.executable, "-m", "metalearn_lib", "train", *tiny, *out]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stderr.count("Traceback")) == (1, 0)
+    assert "seed-1.jsonl cannot be written (Is a directory); make room" in ended.stderr
+    assert "leaked" not in ended.stderr

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -180,12 +181,16 @@ def _what_happened(processes: list[BaseProcess], reports: list[Connection]) -> s
 
 @contextmanager
 def stop_request() -> Iterator[Callable[[], bool]]:
-    """Hold back Ctrl-C and SIGTERM, and say whether one came; a second one acts at once."""
-    asked = False
+    """Hold back Ctrl-C and SIGTERM, and say whether one came; a second one acts at once.
+
+    A worker of a pool that was told to end does so when the block ends: another may have ended with the lock of their
+    queue in its hand, and whoever asked for more work would wait for ever.
+    """
+    asked = ended = False
 
     def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
+        nonlocal asked, ended
+        asked, ended = True, number == signal.SIGTERM
         signal.signal(number, signal.default_int_handler)
 
     if threading.current_thread() is not threading.main_thread():
@@ -200,3 +205,5 @@ def stop_request() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if ended and parent_process() is not None:
+            os._exit(1)
