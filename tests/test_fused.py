@@ -1,5 +1,7 @@
+import os
 import shutil
 import subprocess
+import sys
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
@@ -7,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from metalearn_lib.evaluate import Store
 from metalearn_lib.fused import learner as fused
 from metalearn_lib.fused.compile import FLAGS, integers
 from metalearn_lib.fused.learner import LOSS_AND_GRAD, Fused, fuse
@@ -289,3 +292,15 @@ def test_a_rule_is_worth_the_same_in_the_compiled_loop_to_rounding():
         validation_loss(each, theta, num_tasks=8) for each in (config, replace(config, compile_step=True))
     )
     assert compiled == pytest.approx(plain, rel=1e-4)
+
+
+@needs_compiler
+def test_what_plain_pytorch_made_where_nothing_compiled_is_not_taken_for_what_the_function_makes(tmp_path):
+    script = f"from metalearn_lib.evaluate import Store; Store(None, {str(tmp_path)!r}).keep_facts('key', 'code', {{}})"
+    environment = os.environ | {"CXX": "there-is-none"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["key-code-pytorch.json"]
+    store = Store(None, tmp_path)
+    assert store.facts("key", "code") is None
+    store.keep_facts("key", "code", {"a": 1})
+    assert Store(None, tmp_path).facts("key", "code") == {"a": 1}

@@ -70,16 +70,16 @@ def cluster_of(arguments: argparse.Namespace, processes: str) -> Cluster | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 (it failed), 2 (it was asked wrongly), 130 (it was interrupted)."""
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # where a user's own module lies, which `module:Name` names
-    parser = argparse.ArgumentParser(
-        prog="metalearn", description="A neural network that learns to set the learning rate of another."
-    )
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS.split():
-        import_module(f"{__name__}.{name}").add(subparsers)
-    arguments = parser.parse_args(argv)
     try:
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # where a user's own module lies, which `module:Name` names
+        parser = argparse.ArgumentParser(
+            prog="metalearn", description="A neural network that learns to set the learning rate of another."
+        )
+        subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        for name in COMMANDS.split():
+            import_module(f"{__name__}.{name}").add(subparsers)
+        arguments = parser.parse_args(argv)
         return arguments.run(arguments)
     except CommandError as error:
         print(f"metalearn: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from metalearn_lib.files import atomic_path, cache_folder, read_parquet, write_parquet
+from metalearn_lib.fused.learner import LOSS_AND_GRAD
 
 if TYPE_CHECKING:
     from metalearn_lib.evaluate.preparations import Preparations
@@ -177,7 +178,7 @@ class Store:
 
     def facts(self, key: str, code: str) -> dict[str, Any] | None:
         """What was prepared, if it was."""
-        name = f"{key}-{code}.json"
+        name = _name(key, code, "json")
         if self.preparations is not None and (known := self.preparations.facts(key, code)) is not None:
             return known
         if name not in self._memory and (part := self._part(name)) is not None and part.exists():
@@ -188,7 +189,7 @@ class Store:
         return self._memory.get(name)
 
     def keep_facts(self, key: str, code: str, facts: Mapping[str, Any]) -> None:
-        name = f"{key}-{code}.json"
+        name = _name(key, code, "json")
         self._memory[name] = facts
         if (part := self._part(name)) is not None:
             with atomic_path(part) as partial:
@@ -198,13 +199,13 @@ class Store:
         """The rows of a key that this very code made, if they are there."""
         if self.kept is not None and key in self.kept.parts and self.kept.parts[key].code == code:
             return self.kept.rows(key)
-        name = f"{key}-{code}.parquet"
+        name = _name(key, code, "parquet")
         if name not in self._memory and (part := self._part(name)) is not None and part.exists():
             self._memory[name] = Table(part).rows(key)
         return self._memory.get(name)
 
     def keep_rows(self, key: str, code: str, rows: pa.Table) -> None:
-        name = f"{key}-{code}.parquet"
+        name = _name(key, code, "parquet")
         self._memory[name] = rows
         if (part := self._part(name)) is not None:
             write_parquet(part, rows)
@@ -238,6 +239,12 @@ class Store:
 
     def _part(self, name: str) -> Path | None:
         return None if self.parts is None else self.parts / name
+
+
+def _name(key: str, code: str, kind: str) -> str:
+    """Of a part; another one for what plain PyTorch has made in the place of the function in C++, to other last digits."""
+    made = "" if LOSS_AND_GRAD.function is not None else "-pytorch"
+    return f"{key}-{code}{made}.{kind}"
 
 
 def answers_folder() -> Path:
