@@ -242,7 +242,7 @@ class Store:
 
 
 def _name(key: str, code: str, kind: str) -> str:
-    """Of a part; another one for what plain PyTorch has made in the place of the function in C++, to other last digits."""
+    """Of a part; another for what plain PyTorch has made in the place of the C++ function, to other last digits."""
     made = "" if LOSS_AND_GRAD.function is not None else "-pytorch"
     return f"{key}-{code}{made}.{kind}"
 
