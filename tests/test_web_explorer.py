@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from metalearn_lib.meta_optimizer import MetaOptimizer
 from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.tasks.digits import Digits
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
+from metalearn_lib.tasks.points import Points
 from metalearn_lib.types import Seeds, Task
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import GRID, Experiment
-from metalearn_lib.web.explorer import TorchEngine
+from metalearn_lib.web.engine import TorchEngine
+from metalearn_lib.web.experiment import CLASSES, GRID, Experiment, coloured
 from metalearn_lib.web.generator import javascript
 from metalearn_lib.web.tracing import Record, Replay, instance, programs, why_not_in_a_page
 
@@ -53,7 +55,7 @@ def test_the_kernel_answers_with_the_inner_loops_own_numbers(
     cell = experiment.cell("scale", 2.0)
     instances = cell.draw(Seeds("demo", 1, 3), 5)
     for key, lr in BASES.items():
-        rows = torch.tensor([row for each in told for row in each[key]["rows"]])
+        rows = torch.tensor([row[:5] for each in told for row in each[key]["rows"]])
         loop = experiment.loop(key, lr)
         expected = [
             torch.cat([*info, loop.learner.loss(state.params, instances.test)])
@@ -62,13 +64,23 @@ def test_the_kernel_answers_with_the_inner_loops_own_numbers(
         torch.testing.assert_close(rows, torch.stack(expected))
 
 
-def test_the_map_holds_a_probability_of_each_class_at_each_place(engine: TorchEngine) -> None:
+def test_a_map_holds_a_colour_at_each_place_and_grey_where_the_network_answers_the_same_everywhere(
+    engine: TorchEngine,
+) -> None:
     _, buffers = ask(engine, "open", settings=SETTINGS, bases=BASES)
     assert len(buffers[0]) == 4 * 1024 * (2 + 4)
-    _, maps = ask(engine, "advance", steps=1, box=[0, 0, 5])
+    told, maps = ask(engine, "advance", steps=1, box=[0, 0, 5])
+    assert not told["told"]["meta"]["flat"]
     for each in maps:
         seen = torch.frombuffer(bytearray(each), dtype=torch.uint8).view(GRID * GRID, 4)
-        assert ((seen.int().sum(1) - 255).abs() <= 2).all()
+        assert len(seen.unique(dim=0)) > 100
+    sure = torch.eye(4)[torch.arange(8) % 4]
+    colours, flat = coloured(sure)
+    assert not flat
+    assert colours[1].tolist() == [0xF4, 0x9A, 0xC1, 150]
+    colours, flat = coloured(torch.full((8, 4), 0.25))
+    assert flat
+    assert (colours == 150).all()
 
 
 def test_a_diverged_run_is_told_without_numbers_that_json_lacks(engine: TorchEngine) -> None:
@@ -86,8 +98,12 @@ def test_a_diverged_run_is_told_without_numbers_that_json_lacks(engine: TorchEng
 def test_the_kernel_judges_as_the_evaluation_does(engine: TorchEngine, experiment: Experiment) -> None:
     verdict, _ = ask(engine, "judge", settings=SETTINGS, bases=BASES, limit=200)
     target = set_target(experiment.cell("scale", 2.0), Seeds("demo", 1, 3))
-    assert verdict["threshold"] == pytest.approx(float(target.threshold))
-    assert set(verdict["crossed"]) == {"meta", "adam"}
+    assert verdict["target"] == pytest.approx(float(target.threshold))
+    assert set(verdict["reached"]) == {"meta", "adam"}
+    again, _ = ask(engine, "judge", settings=SETTINGS, bases=BASES, limit=200, target=verdict["target"])
+    assert again == verdict
+    nothing, _ = ask(engine, "judge", settings=SETTINGS, bases=BASES, limit=200, target=None)
+    assert nothing["reached"] == {}
 
 
 def doubled(numbers: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -98,7 +114,7 @@ def test_replayed_numbers_give_the_recorded_instance(experiment: Experiment) -> 
     cell = experiment.cell("anisotropy", 16.0)
     with Record() as record:
         expected = cell.draw(Seeds("demo", 1), experiment.num_steps)
-    found = instance(experiment, "anisotropy", 16.0, doubled(record.examples))
+    found = instance(experiment, {"shift": "anisotropy", "severity": 16.0}, doubled(record.examples))
     torch.testing.assert_close(found.table.float(), expected.table)
     torch.testing.assert_close(found.params.float(), expected.params)
 
@@ -112,11 +128,11 @@ def test_a_severity_may_be_a_tensor_inside_a_trace(name: str, experiment: Experi
         for _ in range(64):
             torch.randperm(1024, generator=Seeds("demo", 1).generator(0, "order"))
     numbers = doubled(record.examples)
-    plain = instance(experiment, name, strong, numbers, 0.3)
+    plain = instance(experiment, {"shift": name, "severity": strong, "noise": 0.3}, numbers)
     severity, noise = torch.tensor([strong, 0.3], dtype=torch.float64)
-    traced = instance(experiment, name, severity, numbers, noise)
+    traced = instance(experiment, {"shift": name, "severity": severity, "noise": noise}, numbers)
     torch.testing.assert_close(traced.table, plain.table)
-    clean = instance(experiment, name, strong, numbers)
+    clean = instance(experiment, {"shift": name, "severity": strong}, numbers)
     wrong = (clean.table[:, 2:] != plain.table[:, 2:]).any(1)
     assert wrong.double().mean() == pytest.approx(0.3, abs=0.05)
     assert torch.equal(clean.test.target, plain.test.target)
@@ -207,6 +223,8 @@ def test_the_same_explorer_gives_the_same_bytes() -> None:
 def test_a_setting_that_there_is_not_is_refused() -> None:
     with pytest.raises(TypeError, match="settings colour are unknown; there are shift, severity"):
         ShiftExplorer(colour=1)
+    with pytest.raises(ValueError, match="rival='z' is not offered: there are sgd, layers"):
+        ShiftExplorer(rival="sgd,z")
 
 
 def test_an_experiment_that_cannot_be_drawn_is_refused(experiment: Experiment) -> None:
@@ -238,3 +256,51 @@ def test_the_marks_on_the_slider_are_what_tuning_gave_in_the_contest(experiment:
         assert [weight for _, weight in rule.tuned] == pytest.approx(rows["weight"].tolist(), abs=0.005)
         told = experiment.describe()["rules"][key]["tuned"]
         assert told[0] == [1, rule.tuned[0][1]]
+
+
+def test_data_of_other_shapes_and_a_readers_own_points_are_drawn(experiment: Experiment) -> None:
+    own = experiment.cell("scale", 2.0, data="own", points=[[1.0, -1.0, 3], [0.5, 0.5, 1]])
+    task = own.family.stack(Seeds("demo", 1))
+    assert task.y.unique().tolist() == [1, 3]
+    torch.testing.assert_close(task.x[0, task.y[0] == 3].mean(0), torch.tensor([2.0, -2.0]), atol=0.1, rtol=0)
+    moons = experiment.cell("scale", 1.0, data="moons").family.stack(Seeds("demo", 1))
+    assert moons.y.unique().tolist() == [0, 1]
+    with pytest.raises(ValueError, match="places have class 4, and there are classes 0 to 3"):
+        experiment.cell("scale", 1.0, data="own", points=[[0, 0, 4]])
+    with pytest.raises(ValueError, match=r"places=\(\) leaves nothing to draw from"):
+        Points(())
+
+
+def test_what_a_learned_rate_is_told_comes_with_each_step(
+    engine: TorchEngine, experiment: Experiment
+) -> None:
+    bases = {"meta": 0.5, "layers": 0.5, "sgd": 0.5}
+    ask(engine, "open", settings=SETTINGS, bases=bases)
+    told = ask(engine, "advance", steps=2)[0]["told"]
+    assert [len(told[key]["rows"][0]) - 5 for key in bases] == [8 + 1, 8 + 1 + 3, 0]
+    (first, second), rate = told["meta"]["rows"], 3
+    assert second[-1] == pytest.approx(math.log(second[rate] / first[rate]), abs=1e-5)
+    assert len(experiment.describe()["rules"]["meta"]["sees"]) == 8
+    assert first[5 + 4] == 0  # at the first step every trend is 0
+
+
+def test_classes_and_rules_are_told_apart_by_colour_and_each_class_is_lighter(experiment: Experiment) -> None:
+    def light(colour: str) -> float:
+        return sum(
+            weight * int(colour[at : at + 2], 16) / 255 for weight, at in ((0.21, 1), (0.72, 3), (0.07, 5))
+        )
+
+    rules = [rule.colour for rule in experiment.rules.values()]
+    assert not set(rules) & set(CLASSES)
+    assert min(map(light, CLASSES)) > max(light(colour) for colour in rules if colour != "#E69F00")
+
+
+def test_each_shift_is_first_shown_at_a_severity_that_changes_something(experiment: Experiment) -> None:
+    for name, told in experiment.describe()["shifts"].items():
+        assert told["telling"] in told["stops"]
+        assert told["telling"] != told["identity"], name
+
+
+def test_the_runs_end_at_the_contests_cap_on_the_opening_pages_task(experiment: Experiment) -> None:
+    table = pd.read_parquet(Path(__file__).parents[1] / "results" / "amended.parquet")
+    assert experiment.limit == table[table.cell == "scale 4"].cap.unique().item()

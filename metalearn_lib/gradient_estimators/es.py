@@ -46,16 +46,26 @@ class AntitheticES(Estimator):
         num_tasks = problem.num_tasks
         instances, start = problem.draw(int(state), num_tasks)
         noise = problem.noise(theta, generator)
-        start = with_theta(twice(start), theta + self.sigma * torch.cat([noise, -noise]))
+        start = with_theta(twice(start), self.arms(theta, noise))
         _, info = unroll(problem.loop, instances, start, problem.held_out_every)
-        plus, minus = meta_loss(info).chunk(2)
-        slope = (plus - minus) / (2 * self.sigma)
+        slope, middle = self.slopes(meta_loss(info))
         estimate = Estimate(
             slope @ noise / num_tasks,
-            (plus + minus).mean() / 2,
+            middle.mean(),
             slope.abs() * noise.norm(dim=1),
             num_broken(info),
             2 * num_tasks,
             self.cost * num_tasks * instances.num_steps,
         )
         return estimate, state + num_tasks
+
+    def arms(self, theta: Tensor, noise: Tensor) -> Tensor:
+        """Meta-parameters of both arms of each task `(2 tasks, theta)`, from its perturbation `(tasks, theta)`."""
+        return theta + self.sigma * torch.cat([noise, -noise])
+
+    def slopes(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+        """How the meta-loss rises along each task's perturbation, and its mean there, both `(tasks,)`, from that of
+        every arm `(2 tasks,)`.
+        """
+        plus, minus = losses.chunk(2)
+        return (plus - minus) / (2 * self.sigma), (plus + minus) / 2

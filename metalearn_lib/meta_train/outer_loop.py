@@ -30,6 +30,9 @@ from metalearn_lib.meta_train.watch import Watch
 from metalearn_lib.meta_train.workers import Group, stop_request, worker_group
 from metalearn_lib.trees import fill, leaves
 
+OUTER_BETAS = (0.9, 0.99)
+"""Adam's on theta: gradients are noisy, and few."""
+
 
 class MetaTrainingFailed(RuntimeError):
     """Meta-training met too many runs that are no numbers."""
@@ -123,7 +126,7 @@ class _Run(NamedTuple):
 
 def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any = lambda: False) -> Trained:
     theta = torch.nn.Parameter(config.init_theta())
-    outer_optimizer = torch.optim.Adam([theta], betas=(0.9, 0.99))
+    outer_optimizer = torch.optim.Adam([theta], betas=OUTER_BETAS)
     theta.grad = torch.zeros_like(theta)
     outer_optimizer.step()  # makes its state, whose tensors are then set
     moments = outer_optimizer.state[theta]
@@ -190,7 +193,7 @@ def _train(group: Group, config: MetaTrainConfig, keeping: Keeping, asked: Any =
                 total, stop = _reduce(group, config, rows, asked())
                 _check(config, total, run.outer_step)
                 theta.grad = total.gradient
-                outer_optimizer.param_groups[0]["lr"] = _outer_lr(config, run.outer_step)
+                outer_optimizer.param_groups[0]["lr"] = outer_lr(config, run.outer_step)
                 outer_optimizer.step()
                 values = {
                     "meta_loss": float(total.meta_loss),
@@ -232,7 +235,7 @@ def _problem(drawn: Problems, chunk: int, life: Life) -> Problem:
     return drawn.problem(chunk, life.set_up, life.number, life.start)
 
 
-def _outer_lr(config: MetaTrainConfig, outer_step: int) -> float:
+def outer_lr(config: MetaTrainConfig, outer_step: int) -> float:
     """A cosine from `outer_lr` to a twentieth of it."""
     fraction = (1 + math.cos(math.pi * outer_step / config.outer_steps)) / 2
     return config.outer_lr * (0.05 + 0.95 * fraction)

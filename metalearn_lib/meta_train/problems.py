@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -31,6 +32,11 @@ from metalearn_lib.tasks.motifs import Motifs
 from metalearn_lib.types import Seeds
 
 _GOLDEN = 0.6180339887498949
+
+
+def even_place(number: Any) -> Any:
+    """The place in [0, 1) of a number in the golden ratio's sequence, which is even over any run of numbers."""
+    return number * _GOLDEN % 1
 
 
 @dataclass(frozen=True)
@@ -138,7 +144,7 @@ class Problems:
         )
         set_up = self.set_up(number, chunk, Generator().manual_seed(int(seeds[chunk])))
         length = config.truncation_length or set_up.horizon
-        first = int((chunk * _GOLDEN) % 1 * (set_up.horizon // length)) * length
+        first = int(even_place(chunk) * (set_up.horizon // length)) * length
         return Life(number, began, 0 if number else first, set_up)
 
     def problem(self, chunk: int, set_up: SetUp, number: int = 0, start: int | None = None) -> Problem:
@@ -174,7 +180,7 @@ class Problems:
         def draw(first: int, count: int) -> tuple[Instances, InnerState]:
             seeds = Seeds("meta_train", count, origin + first)
             instances = draw_instances(family, learner, seeds, set_up.horizon, set_up.batch_size)
-            even = torch.tensor([index * _GOLDEN % 1 for index in seeds])
+            even = torch.tensor([even_place(index) for index in seeds])
             if config.rescale_decades and isinstance(learner, MLP):
                 params = rescaled(instances.params, learner, seeds, config.rescale_decades)
                 instances = instances._replace(params=params)

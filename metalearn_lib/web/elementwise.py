@@ -11,6 +11,7 @@ import torch
 _TEMPLATES = {
     "abs": "Math.abs({0})",
     "add": "({0}+{1})",
+    "clamp_max": "Math.min({0},{1})",
     "clamp_min": "Math.max({0},{1})",
     "cos": "Math.cos({0})",
     "div": "({0}/{1})",

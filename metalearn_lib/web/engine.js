@@ -21,8 +21,8 @@ class Numbers {
   uniform() {
     return ((this.bits() >>> 5) * 67108864 + (this.bits() >>> 6) + 0.5) / 9007199254740992;
   }
-  /** Fill `target` with what torch.randn, torch.rand, torch.randint or torch.randperm would be asked for. */
-  fill(target, kind, high) {
+  /** Put into `target` what torch.randn, torch.rand, torch.randint or torch.randperm would be asked for. */
+  draw(target, kind, high) {
     if (kind === "randn") {
       for (let i = 0; i < target.length; i++) {
         target[i] = Math.sqrt(-2 * Math.log(this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
@@ -45,14 +45,13 @@ class Numbers {
 
 /** One rule on one instance. Several runs may share a program: each keeps its state while another is in. */
 class Run {
-  constructor(engine, key, baseRate) {
+  constructor(engine, key, baseRate, theta = engine.facts.theta[key]) {
     const { programs, instance } = engine;
     Object.assign(this, { engine, instance, program: programs[`step_${key}`], step: 0, diverged: false });
     const start = programs[`start_${key}`];
-    const theta = engine.facts.theta[key];
     start.inputs[0].set(instance.params);
     start.inputs[1][0] = baseRate;
-    if (theta) start.inputs[2].set(Float32Array.from(theta));
+    if (theta) start.inputs[2].set(theta);
     start.run();
     this.state = start.outputs.map((output) => output.slice());
   }
@@ -67,7 +66,7 @@ class Run {
   leave() {
     this.state.forEach((leaf, place) => leaf.set(this.program.inputs[place + 2]));
   }
-  /** One inner step; what it tells, [loss, gradient norm, weight norm, rate], as torch's Info has it. */
+  /** One inner step; what it tells: [loss, gradient norm, weight norm, rate], as torch's Info has it. */
   advance() {
     this.enter();
     const { batch } = this.engine.facts;
@@ -76,7 +75,11 @@ class Run {
     for (let i = 0; i < batch; i++) rows[i] = this.instance.order[first + i];
     this.program.run();
     this.step++;
-    return this.program.outputs.slice(this.state.length).map((output) => output[0]);
+    return this.program.outputs.slice(this.state.length, this.state.length + 4).map((output) => output[0]);
+  }
+  /** What the last step told beside that; see `Experiment.overheard`. */
+  get beside() {
+    return this.program.outputs[this.state.length + 4] ?? [];
   }
   get params() {
     return this.program.owner === this ? this.program.inputs[2] : this.state[0];
@@ -95,32 +98,47 @@ class Engine {
   constructor(build, facts) {
     this.programs = build();
     this.facts = facts;
+    for (const key of Object.keys(facts.theta)) facts.theta[key] = Float32Array.from(facts.theta[key]);
   }
 
-  /** Draw the instance of a seed, after a shift. */
-  draw({ shift, severity, seed, noise = 0 }) {
-    const program = this.programs[`draw_${shift}`];
-    program.inputs[0].set([severity, noise]);
-    let place = 1;
-    for (const [kind, high, generator, first, calls] of this.facts.draws[shift]) {
+  /** Fill a program's inputs from `place` on with what it draws. */
+  fill(program, name, seed, place) {
+    for (const [kind, high, generator, first, calls] of this.facts.draws[name]) {
       for (let call = first; call < first + calls; call++) {
-        new Numbers(seed, [generator, call]).fill(program.inputs[place++], kind, high);
+        new Numbers(seed, [generator, call]).draw(program.inputs[place++], kind, high);
       }
     }
     program.run();
-    const [table, order, params, x, target] = program.outputs.map((output) => output.slice());
+    return program.outputs.map((output) => output.slice());
+  }
+
+  /** Draw the instance of a seed, after a shift. */
+  draw({ data = "home", points = [], shift, severity, seed, noise = 0 }) {
+    const program = this.programs[`draw_${data}_${shift}`];
+    program.inputs[0].set([severity, noise]);
+    if (data === "own") {
+      program.inputs[1].set(points.flat());
+      program.inputs[2][0] = points.length;
+    }
+    const [table, x, target] = this.fill(program, `${data}_${shift}`, seed, data === "own" ? 3 : 1);
+    const [order, params] = this.fill(this.programs.start, "start", seed, 0);
     this.instance = { table, order, params, x, target };
   }
 
-  /** Draw an instance and put both rules at its start. */
-  open({ settings, bases }) {
+  /** A rule at the start of the instance; `mine` is what was learned in the page, by the network of `meta`. */
+  begin(key, rate, mine) {
+    return key === "mine" ? new Run(this, "meta", rate, mine) : new Run(this, key, rate);
+  }
+
+  /** Draw an instance and put rules at its start. */
+  open({ settings, bases, mine }) {
     this.draw(settings);
     this.runs = {};
-    for (const key of ["meta", settings.rival]) this.runs[key] = new Run(this, key, bases[key]);
+    for (const key of Object.keys(bases)) this.runs[key] = this.begin(key, bases[key], mine);
     return { table: Float32Array.from(this.instance.table) };
   }
 
-  /** Up to `steps` steps of both rules, and how they then divide the plane. */
+  /** Up to `steps` steps of every rule, and how they then divide the plane. */
   advance({ steps, box }) {
     const told = {};
     for (const [key, run] of Object.entries(this.runs)) {
@@ -128,27 +146,55 @@ class Engine {
       for (let i = 0; i < steps && !run.diverged; i++) {
         const row = [...run.advance(), run.heldOut()];
         run.diverged = !row.every(Number.isFinite);
-        rows.push(row);
+        rows.push([...row, ...run.beside]);
       }
-      told[key] = { rows, map: box && !run.diverged ? this.look(run, box) : null };
+      told[key] = { rows, ...(box && !run.diverged ? this.colour(this.look(run, box)) : { map: null }) };
     }
     return { told };
   }
 
-  /** Class probabilities over a square, 0 to 255. */
+  /** Class probabilities over a square. */
   look(run, box) {
     const { look } = this.programs;
     look.inputs[0].set(run.params);
     look.inputs[1].set(box);
     look.run();
-    return Uint8ClampedArray.from(look.outputs[0], (probability) => 255 * probability);
+    return look.outputs[0];
   }
 
-  /** The threshold of an instance, and the step at which each rule crosses it, null where it does not. */
-  judge({ settings, bases, limit }) {
+  /** Their colours, red, green, blue and opacity, and whether they are the same everywhere, and then grey. */
+  colour(seen) {
+    const { classes, colours, flat } = this.facts;
+    const map = new Uint8ClampedArray((4 * seen.length) / classes).fill(150);
+    let same = true;
+    for (let c = 0; c < classes && same; c++) {
+      let [low, high] = [Infinity, -Infinity];
+      for (let place = c; place < seen.length; place += classes) {
+        if (seen[place] < low) low = seen[place];
+        if (seen[place] > high) high = seen[place];
+      }
+      same = high - low < flat;
+    }
+    if (same) return { map, flat: true };
+    for (let place = 0; place < seen.length; place += classes) {
+      let [red, green, blue, total] = [0, 0, 0, 0];
+      for (let c = 0; c < classes; c++) {
+        const weight = seen[place + c] ** 3;
+        const [r, g, b] = colours[c];
+        red += weight * r;
+        green += weight * g;
+        blue += weight * b;
+        total += weight;
+      }
+      map.set([red / total, green / total, blue / total], (4 * place) / classes);
+    }
+    return { map, flat: false };
+  }
+
+  /** The target loss of an instance, null where the reference learns nothing; found once, and then given back. */
+  target() {
     const { rule, rates, steps, cadence } = this.facts.reference;
     const { line } = this.programs;
-    this.draw(settings);
     rates.forEach((rate, row) => {
       const run = new Run(this, rule, rate);
       for (let i = 1; i <= steps; i++) {
@@ -158,21 +204,88 @@ class Engine {
     });
     line.inputs[1].set(this.instance.target);
     line.run();
-    const [prior, best, threshold] = line.outputs.map((output) => output[0]);
-    if (!(best < prior)) return { threshold: null, crossed: {} };
-    const crossed = {};
-    for (const key of ["meta", settings.rival]) {
-      const run = new Run(this, key, bases[key]);
-      crossed[key] = null;
-      for (let below = false; run.step < limit && crossed[key] === null; ) {
+    const [prior, best, target] = line.outputs.map((output) => output[0]);
+    return best < prior ? target : null;
+  }
+
+  /** The target loss of an instance, and the step at which each rule reaches it, null where it does not. */
+  judge({ settings, bases, limit, mine, target }) {
+    this.draw(settings);
+    if (target === undefined) target = this.target();
+    const reached = {};
+    for (const key of target === null ? [] : Object.keys(bases)) {
+      const run = this.begin(key, bases[key], mine);
+      reached[key] = null;
+      for (let below = false; run.step < limit && reached[key] === null; ) {
         run.advance();
         const loss = run.heldOut();
         if (!Number.isFinite(loss)) break;
-        if (loss < threshold && below) crossed[key] = run.step - 1;
-        below = loss < threshold;
+        if (loss < target && below) reached[key] = run.step - 1;
+        below = loss < target;
       }
     }
-    return { threshold, crossed };
+    return { target, reached };
+  }
+
+  // meta-training: evolution strategies over tasks as they are before any shift
+
+  /** The losses of an untrained network's first steps on the task of a number, under meta-parameters. */
+  losses(number, theta) {
+    const { learn_rate } = this.programs;
+    const { base, horizon } = this.facts.learning;
+    learn_rate.inputs[0][0] = number;
+    learn_rate.inputs[1][0] = base;
+    learn_rate.run();
+    const run = new Run(this, "meta", learn_rate.outputs[0][0], theta);
+    return Float64Array.from({ length: horizon }, () => run.advance()[0]);
+  }
+
+  /** Each task's estimate of the gradient of the meta-loss, and the meta-loss there. */
+  estimate({ theta, tasks, seed }) {
+    const { learn_arms, learn_gradient } = this.programs;
+    const answers = tasks.map((number) => {
+      const noise = new Float64Array(theta.length);
+      new Numbers(seed, [9, number]).draw(noise, "randn");
+      learn_arms.inputs[0].set(theta);
+      learn_arms.inputs[1].set(noise);
+      learn_arms.run();
+      const arms = learn_arms.outputs[0].slice();
+      this.draw({ ...this.facts.learning.home, seed: seed + number });
+      [0, 1].forEach((arm) => {
+        const losses = this.losses(number, arms.subarray(arm * theta.length, (arm + 1) * theta.length));
+        learn_gradient.inputs[0].set(losses, arm * losses.length);
+      });
+      learn_gradient.inputs[1].set(noise);
+      learn_gradient.run();
+      return { gradient: Array.from(learn_gradient.outputs[0]), loss: learn_gradient.outputs[1][0] };
+    });
+    return { answers };
+  }
+
+  /** The meta-loss of tasks that are not trained on, of the shipped rate where there is no theta. */
+  validate({ theta, tasks, seed }) {
+    const { learn_value } = this.programs;
+    const losses = tasks.map((number) => {
+      this.draw({ ...this.facts.learning.home, seed: seed + number });
+      learn_value.inputs[0].set(this.losses(number, theta ?? this.facts.theta.meta));
+      learn_value.run();
+      return learn_value.outputs[0][0];
+    });
+    return { losses };
+  }
+
+  /** Meta-parameters after an outer step along the mean of gradients. */
+  update({ theta, gradients, step }) {
+    const { learn_update } = this.programs;
+    const [before, mean, rate, ...moments] = learn_update.inputs;
+    if (step === 0) moments.forEach((moment) => moment.fill(0));
+    before.set(theta);
+    mean.fill(0);
+    for (const gradient of gradients) gradient.forEach((value, place) => (mean[place] += value / gradients.length));
+    rate[0] = this.facts.learning.rates[step];
+    learn_update.run();
+    moments.forEach((moment, place) => moment.set(learn_update.outputs[1 + place]));
+    return { theta: Array.from(learn_update.outputs[0]) };
   }
 
   /** Answer a message; the same messages are answered by torch in a live kernel. */

@@ -2,8 +2,8 @@
 
 A function of tensors is traced by `make_fx` into a list of ATen operations of fixed shape. Each operation has one case
 here. Views (slices, transposes, expansions) exist only while printing; a chain of element-wise operations
-becomes one loop; a large matrix product becomes a WebAssembly function with two float64 lanes; equal loops are
-printed once. Every number is a float64, so the page's results are torch's up to the order of sums.
+becomes one loop; a large matrix product, or a rectifier, becomes a WebAssembly function with two float64 lanes; equal
+loops are printed once. Every number is a float64, so the page's results are torch's up to the order of sums.
 
 Because the code is printed from the library's own functions there is no second definition of any of them.
 """
@@ -16,6 +16,7 @@ import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -38,12 +39,15 @@ class Program:
         inputs: example inputs, float64 or int64; only shapes and types matter.
         carry: `{output: input}`; after a run that output is copied into that input, for state that goes round.
         tracing_mode: `"fake"` never looks at a value, so that checks on values are passed over.
+        reads: places of the inputs that it reads, where those of another function are traced with them; the printed
+            program has these alone.
     """
 
     function: Callable[..., Sequence[Tensor]]
     inputs: Sequence[Tensor]
     carry: dict[int, int] | None = None
     tracing_mode: Literal["real", "fake"] = "real"
+    reads: Sequence[int] | None = None
 
     @cached_property
     def graph(self) -> fx.GraphModule:
@@ -63,7 +67,7 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
     Fill the inputs, call `run()`, read the outputs; nothing is allocated after the first call.
 
     Args:
-        simd: print large matrix products as WebAssembly; without it, as loops.
+        simd: print large matrix products and rectifiers as WebAssembly; without it, as loops.
 
     Raises:
         NotImplementedError: for an operation without a case.
@@ -78,8 +82,8 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
         # buffers are handed out in the order of printing, so that the addresses are those that the printer knew
         "const F = (n) => {const v = new Float64Array(memory.buffer, top, n); top += (n + 1 >> 1) * 16; return v;};",
     ]
-    if printer.products:
-        code = base64.b64encode(wasm.module(list(printer.products))).decode()
+    if printer.jobs:
+        code = base64.b64encode(wasm.module(list(printer.jobs))).decode()
         lines += [
             f'const code = Uint8Array.from(atob("{code}"), c => c.charCodeAt(0));',
             "const W = new WebAssembly.Instance(new WebAssembly.Module(code), {m: {m: memory}}).exports;",
@@ -93,7 +97,7 @@ def javascript(programs: dict[str, Program], simd: bool = True) -> str:
 
 
 _SAME = {"_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh_copy"}
-_RESHAPES = {"_unsafe_view", "reshape", "squeeze", "unsqueeze", "view"}
+_RESHAPES = {"_unsafe_view", "reshape", "squeeze", "squeeze_", "unsqueeze", "view"}
 _FILLS = {"empty_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "zeros": 0, "zeros_like": 0}
 
 
@@ -106,11 +110,14 @@ class Printer(Sums, Matrices):
         values: dict[str, Any] = {}
         inputs: list[View] = []
         outputs: list[View] = []
+        places = count()
+        reads = range(len(program.inputs)) if program.reads is None else program.reads
         for node in graph.graph.nodes:
             shape = tuple(node.meta["val"].shape) if isinstance(node.meta.get("val"), Tensor) else ()
             if node.op == "placeholder":
-                values[node.name] = self.new(shape)
-                inputs.append(values[node.name])
+                if next(places) in reads:
+                    values[node.name] = self.new(shape)
+                    inputs.append(values[node.name])
             elif node.op == "get_attr":
                 values[node.name] = self.constant(getattr(graph, node.target))
             elif node.op == "output":

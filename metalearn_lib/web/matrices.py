@@ -46,9 +46,7 @@ class Matrices(Views):
         strides = (left.strides[0], left.strides[1]), (right.strides[0], right.strides[1])
         job = wasm.Product(m, k, n, *strides, adds)
         if self.simd and job.fits:
-            number = self.products.setdefault(job, len(self.products))
-            places = (str(self.addresses[view.buffer] + 8 * view.offset) for view in (left, right, target))
-            self.body.append(f"W[{number}]({','.join(places)});")
+            self.job(job, left, right, target)
             return
         entry = target.index((m, n), ["i", "j"])
         terms = f"{left.index((m, k), ['i', 'q'])}*{right.index((k, n), ['q', 'j'])}"

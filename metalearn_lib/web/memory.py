@@ -13,6 +13,9 @@ from metalearn_lib.web import wasm
 from metalearn_lib.web.elementwise import literal
 from metalearn_lib.web.loops import Lazy, View, contiguous_strides, nest
 
+_GATES = {"({0}<=0?0:{0})": (0, 0), "({1}<=0?0:{0})": (1, 0)}
+"""Templates of a rectifier and of its gradient, and which of their operands decides and which is kept."""
+
 
 class Memory:
     """State of the printing: memory handed out, kernels and products shared by all programs."""
@@ -21,7 +24,7 @@ class Memory:
         self.simd = simd
         self.top = 0
         self.kernels: dict[tuple[str, str], str] = {}
-        self.products: dict[wasm.Product, int] = {}
+        self.jobs: dict[wasm.Product | wasm.Gate, int] = {}
         self.addresses: dict[str, int] = {}
         self.sizes: dict[str, int] = {}
 
@@ -67,8 +70,23 @@ class Memory:
             part = "" if whole else f".subarray({source.offset},{source.offset + source.size})"
             offset = f",{target.offset}" if target.offset else ""
             self.body.append(f"{target.buffer}.set({source.buffer}{part}{offset});")
+        elif source.shape and source.shape[-1] > 8 and not source.strides[-1] and target.contiguous:
+            self.emit(nest(source.shape[:-1], lambda names: self._fill(target, source, [*names, "0"])))
         else:
             self.loop(target, Lazy(source.shape, "{0}", (source,)))
+
+    @staticmethod
+    def _fill(target: View, source: View, names: list[str]) -> str:
+        """One number for a whole row of the target."""
+        first = "+".join([str(target.offset), *target.terms(source.shape, names)])
+        value = source.index(source.shape, names)
+        return f"@{target.buffer}@.fill({value},{first},{first}+{source.shape[-1]})"
+
+    def job(self, job: wasm.Product | wasm.Gate, *views: View) -> None:
+        """Run a function of WebAssembly; equal jobs share one."""
+        number = self.jobs.setdefault(job, len(self.jobs))
+        places = (str(self.addresses[view.buffer] + 8 * view.offset) for view in views)
+        self.body.append(f"W[{number}]({','.join(places)});")
 
     def output(self, value: View | Lazy, inputs: list[View]) -> View:
         """A buffer that holds the output and nothing else."""
@@ -112,6 +130,10 @@ class Memory:
         if flat:
             views = [view.replace((view.size,), (1,)) for view in views]
         shape = views[0].shape
+        gate = wasm.Gate(target.size)
+        if self.simd and flat and gate.fits and value.template in _GATES:
+            self.job(gate, *(views[1 + place] for place in _GATES[value.template]), views[0])
+            return
         self.emit(
             nest(
                 shape,

@@ -52,6 +52,11 @@ class Views(Memory):
         shape = view.shape[:dim] + view.shape[dim + 1 :]
         return [self._select(shape, view, dim, index) for index in range(view.shape[dim])]
 
+    def _split(self, shape: tuple[int, ...], view: View, size: int, dim: int = 0) -> list[View]:
+        length = view.shape[dim % len(view.shape)]
+        sizes = [min(size, length - start) for start in range(0, length, size)]
+        return self._split_with_sizes(shape, view, sizes, dim)
+
     def _split_with_sizes(self, _: tuple[int, ...], view: View, sizes: list[int], dim: int = 0) -> list[View]:
         dim %= len(view.shape)
         pieces, start = [], 0
@@ -86,6 +91,11 @@ class Views(Memory):
             for view in views
         ]
         return self._cat(shape, list(longer), dim)
+
+    def _diagonal(self, shape: tuple[int, ...], view: View, offset: int = 0, *_: int) -> View:
+        if offset or len(view.shape) != 2:
+            raise NotImplementedError("a diagonal has a case where it is a matrix's own, in the middle.")
+        return view.replace(shape, [sum(view.strides)])
 
     def _diag_embed(self, shape: tuple[int, ...], view: View, offset: int = 0, *_: int) -> View:
         if offset:

@@ -1,6 +1,10 @@
-"""A WebAssembly assembler for one kind of function: a matrix product of fixed shape, two float64 lanes at a time.
+"""A WebAssembly assembler for two kinds of function of fixed shape, two float64 lanes at a time: matrix products
 
     C[i, j] = [C[i, j] +] sum_q A[i, q] B[q, j]
+
+and the gate of a rectifier and of its gradient, whose branch a processor cannot foretell,
+
+    C[i] = 0 where A[i] <= 0, else B[i]
 
 Each product is blocked so that a small tile of C stays in registers while `q` runs. Addresses are the parameters;
 strides and sizes are constants of the code.
@@ -41,19 +45,33 @@ class Product(NamedTuple):
         return self.m * self.k * self.n >= 1024 and (self.along_columns or self.along_sum)
 
 
-def module(products: list[Product]) -> bytes:
-    """A module that imports `m.m`, a memory, and exports one function per product, named by its place in the list.
+class Gate(NamedTuple):
+    """Elements that lie in a row."""
+
+    size: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is worth a function of its own."""
+        return self.size >= 256 and self.size % _LANES == 0
+
+
+def module(jobs: list[Product | Gate]) -> bytes:
+    """A module that imports `m.m`, a memory, and exports one function per job, named by its place in the list.
 
     The functions take byte addresses of A, B and C.
     """
-    bodies = [_columns(product) if product.along_columns else _sums(product) for product in products]
+    bodies = [
+        _gate(job) if isinstance(job, Gate) else _columns(job) if job.along_columns else _sums(job)
+        for job in jobs
+    ]
     signature = b"\x60" + _vector([bytes([_I32])] * 3) + _vector([])
-    exports = [_name(str(number)) + b"\x00" + _unsigned(number) for number in range(len(products))]
+    exports = [_name(str(number)) + b"\x00" + _unsigned(number) for number in range(len(jobs))]
     return (
         b"\x00asm\x01\x00\x00\x00"
         + _section(1, _vector([signature]))
         + _section(2, _vector([_name("m") + _name("m") + b"\x02\x00\x00"]))
-        + _section(3, _vector([_unsigned(0)] * len(products)))
+        + _section(3, _vector([_unsigned(0)] * len(jobs)))
         + _section(7, _vector(exports))
         + _section(10, _vector([_unsigned(len(body)) + body for body in bodies]))
     )
@@ -134,6 +152,19 @@ def _sums(product: Product) -> bytes:
     block += _advance(_PC, columns)
     outer = _loop(_COLUMN, n // columns, block) + _advance(_A, rows * a_row) + _advance(_PC, (rows - 1) * n)
     return _function(_copy(_C, _PC) + _loop(_ROW, m // rows, outer), loaded + columns)
+
+
+def _gate(gate: Gate) -> bytes:
+    vectors = _divisor(gate.size // _LANES, 4)
+    below = b"\xfd\x4b"  # f64x2.le; not so for what is no number, which stays
+    keep = b"\xfd\x4f"  # v128.andnot
+    inner = b"".join(
+        _get(_PC) + _load(_PB, place) + _load(_PA, place) + _ZERO + below + keep + _store(place)
+        for place in range(0, vectors * _LANES, _LANES)
+    )
+    inner += b"".join(_advance(pointer, vectors * _LANES) for pointer in (_PA, _PB, _PC))
+    start = _copy(_A, _PA) + _copy(_B, _PB) + _copy(_C, _PC)
+    return _function(start + _loop(_STEP, gate.size // (vectors * _LANES), inner), 1)
 
 
 def _divisor(number: int, limit: int) -> int:
