@@ -1,6 +1,5 @@
 """The live path: JupyterLab, a kernel, and the widgets in a real browser."""
 
-import base64
 import json
 import os
 import re
@@ -17,22 +16,10 @@ from browser import open_browser
 from playwright.sync_api import TimeoutError
 
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.widgets import shift_sliders
 
 EXPLORER = (
     "from metalearn_lib.web import ShiftExplorer\nexplorer = ShiftExplorer(severity=1.0, seed=3)\nexplorer"
 )
-SLIDERS = """
-import ipywidgets
-from metalearn_lib.widgets import shift_sliders
-box, told = shift_sliders(), ipywidgets.Label("0 pictures")
-drawn = []
-def count(change):
-    drawn.append(change)
-    told.value = f"{len(drawn)} pictures"
-box.children[4].observe(count, names="value")
-ipywidgets.VBox([box, told])
-"""
 
 
 def write_notebook(path: Path, *cells: str) -> None:
@@ -56,7 +43,7 @@ def write_notebook(path: Path, *cells: str) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab whose folder holds `live.ipynb`."""
     root = tmp_path_factory.mktemp("lab")
-    write_notebook(root / "live.ipynb", EXPLORER, SLIDERS)
+    write_notebook(root / "live.ipynb", EXPLORER)
     folders = {f"JUPYTER_{kind}_DIR": str(root / f".{kind}") for kind in ("RUNTIME", "CONFIG")}
     options = [
         "--no-browser",
@@ -88,7 +75,7 @@ def page(lab: str) -> Iterator[Any]:
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(300_000)
         page.goto(lab)
-        page.locator(".jp-Notebook .jp-Cell").nth(1).wait_for()
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         started = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]")).first
         for _ in range(3):  # while JupyterLab lays out its page, a click may be lost
@@ -104,29 +91,31 @@ def page(lab: str) -> Iterator[Any]:
 def test_the_explorer_in_a_live_notebook_shows_what_torch_computes(page: Any) -> None:
     explorer = ShiftExplorer(severity=1.0, seed=3)
     bases = {key: explorer.experiment.rules[key].base_lr for key in ("meta", "sgd")}
+    assert told_by(explorer, bases) in reached(page)
+
+
+def told_by(explorer: ShiftExplorer, bases: dict[str, float]) -> str:
+    """What the explorer says of its instance at the end."""
     answer, _ = explorer.engine.judge(explorer.settings, bases, explorer.experiment.limit)
-    told = "SGD: crossed at step {sgd}. Meta-optimizer: crossed at step {meta}".format(**answer["crossed"])
-    status = page.locator("[data-out=status]")
-    status.filter(has_text="Meta-optimizer: crossed").filter(has_text="SGD: crossed").wait_for()
-    assert told in status.inner_text()
-
-
-def test_a_slider_pressed_faster_than_the_kernel_computes_ends_at_the_right_picture(page: Any) -> None:
-    handle = page.locator(".widget-slider .noUi-handle").nth(2)  # of the instance
-    handle.focus()
-    presses = 20
-    for _ in range(presses):
-        page.keyboard.press("ArrowRight")
-    expected = shift_sliders()
-    expected.children[3].value = presses
-    wanted = base64.b64encode(bytes(expected.children[4].value)).decode()
-    page.wait_for_function(
-        """async (wanted) => {
-            const picture = document.querySelector("img.widget-image");
-            const bytes = new Uint8Array(await (await fetch(picture.src)).arrayBuffer());
-            return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) === wanted;
-        }""",
-        arg=wanted,
+    return "SGD: reached it at step {sgd}. Learned rate: reached it at step {meta}".format(
+        **answer["reached"]
     )
-    drawn = int(page.locator(".widget-label", has_text="pictures").inner_text().split()[0])
-    assert 1 <= drawn < presses
+
+
+def reached(page: Any) -> str:
+    status = page.locator("[data-out=status]")
+    status.filter(has_text="Learned rate: reached").filter(has_text="SGD: reached").wait_for()
+    return status.inner_text()
+
+
+def test_an_explorer_pressed_faster_than_the_kernel_computes_ends_at_the_right_instance(page: Any) -> None:
+    explorer = ShiftExplorer(severity=1.0, seed=23)
+    bases = {key: explorer.experiment.rules[key].base_lr for key in ("meta", "sgd")}
+    page.locator("[data-do=next]").focus()
+    for _ in range(20):
+        page.keyboard.press("Enter")
+    assert page.input_value("[name=seed]") == "23"
+    page.wait_for_function(
+        "(told) => document.querySelector('[data-out=status]').textContent.includes(told)",
+        arg=told_by(explorer, bases),
+    )

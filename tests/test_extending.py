@@ -24,7 +24,6 @@ from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.report.parameters import Known, check_parameters
 from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.widgets import shift_sliders
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # by the package's folder and the new file's name
@@ -222,16 +221,12 @@ def test_a_shift_from_outside_is_a_notebooks_parameter_a_slider_and_a_page(outsi
     check_parameters(parameters, shift_family=Known(SHIFTS))
     with pytest.raises(ValueError, match="'my_rules' has no 'Smeer'; it has Smear"):
         check_parameters({"shift_family": "my_rules:Smeer"}, shift_family=Known(SHIFTS))
-    family, severity, *_, picture = shift_sliders(shifts=["scale", "my_rules:Smear"]).children
-    family.value = "my_rules:Smear"
-    severity.value = 2.0
-    assert severity.label == "2 sums"
-    assert "smear 2 sums   SGD" in bytes(picture.value).decode()
-    explorer = ShiftExplorer(shift="my_rules:Smear", severity=0.5)
+    explorer = ShiftExplorer.at("my_rules:Smear", 0.5)
     assert explorer.settings["shift"] == "smear"
     assert explorer.spec["shifts"]["smear"]["told"] == ["0 sums", "0.5 sums", "1 sums", "2 sums"]
     assert '"smear":{"label":"smear"' in explorer.html()
-    assert '"draw_smear"' in explorer._worker_source
+    assert '"draw_home_smear"' in explorer._worker_source
+    assert ShiftExplorer.at("nuisance", 8.0).settings["shift"] == "scale"
 
 
 def test_a_notebook_takes_a_shift_from_outside(outside: Path) -> None:
@@ -299,7 +294,6 @@ from metalearn_lib.report.definitions import KINDS, definitions
 from metalearn_lib.shifts.random_family import families
 from metalearn_lib.sources import Sources, code_digest
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.widgets import shift_sliders
 
 with contextlib.redirect_stdout(io.StringIO()) as printed:
     cli.main(["evaluate", "--list"])
@@ -310,7 +304,7 @@ if "pages" in sys.argv:
 print(json.dumps(pages | {
     "list": printed.getvalue().split(),
     "colours": {**plots.COLOURS, **plots.ESTIMATOR_COLOURS},
-    "sliders": [name for _, name in shift_sliders().children[0].options],
+    "sliders": list(ShiftExplorer().spec["shifts"]),
     "families": list(families()),
     "inputs": [each.name for each in MetaTrainConfig().meta_optimizer.inputs],
     "code": code_digest(Sources().code(home_cell(), *methods)),

@@ -1,9 +1,7 @@
 import asyncio
 import io
-import math
 import subprocess
 import sys
-from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,14 +13,10 @@ from metalearn_lib import plots, widgets
 from metalearn_lib.directions.adam import Adam
 from metalearn_lib.directions.gradient import Gradient
 from metalearn_lib.directions.momentum import Momentum
-from metalearn_lib.evaluate import ORACLE, CellResult, Outcome, set_target, steps_to_threshold
+from metalearn_lib.evaluate import ORACLE, CellResult, Outcome
 from metalearn_lib.evaluate.contestants import LEARNED, contestant, rivals
 from metalearn_lib.gradient_estimators import ESTIMATORS
-from metalearn_lib.inner_loop import InnerLoop
 from metalearn_lib.learned_lr import Step
-from metalearn_lib.meta_optimizer import MetaOptimizer
-from metalearn_lib.rates.constant import Constant
-from metalearn_lib.rates.learned import LearnedRate
 from metalearn_lib.shifts import SHIFTS
 from metalearn_lib.statistics import Interval
 from metalearn_lib.tasks.gaussian_mixture import GaussianMixture
@@ -170,93 +164,6 @@ def test_the_same_figure_has_the_same_bytes():
     path = torch.linspace(1, 2, 5)
     first, again = (svg(plots.rate_paths({"a": path}).figure) for _ in range(2))
     assert first.split(b"</metadata>")[1] == again.split(b"</metadata>")[1]
-
-
-def test_an_untrained_rule_draws_a_duel_with_sgd():
-    untrained = MetaOptimizer().init_theta(torch.Generator().manual_seed(0))
-    duel = widgets.duel(widgets.Setting(num_steps=30), LearnedRate(1.0, untrained))
-    assert torch.equal(duel.runs["SGD"].loss, duel.runs["meta-optimizer"].loss)
-    assert duel.steps["SGD"] == duel.steps["meta-optimizer"]
-
-
-def test_the_sliders_threshold_is_the_evaluations_and_a_run_crosses_where_it_does_there():
-    setting = widgets.Setting("translate", 2.0, seed=1)
-    untrained = LearnedRate(1.0, torch.zeros(MetaOptimizer().num_theta))
-    duel, target = widgets.duel(setting, untrained), set_target(setting.cell, setting.seeds)
-    assert duel.threshold == float(target.threshold)
-    loop = InnerLoop(setting.cell.learner, Constant(1.0))
-    outcome = steps_to_threshold(loop, setting.cell.draw(setting.seeds, target.cap), target)
-    assert outcome.crossed[0]
-    assert duel.steps == dict.fromkeys(("SGD", "meta-optimizer"), int(outcome.steps[0]))
-    assert widgets.tell(setting, duel).startswith(
-        f"translate 2 sd   SGD: crosses at step {duel.steps['SGD']}"
-    )
-
-
-def test_the_severity_slider_stops_where_the_shift_says_and_shows_its_unit(monkeypatch):
-    monkeypatch.setattr(widgets, "threshold", lambda setting: math.nan)  # another test's, and slow
-    family, severity, *_, picture = widgets.shift_sliders().children
-    offered = {name: kind for name, kind in SHIFTS.items() if kind.stops}
-    assert [name for _, name in family.options] == list(offered)
-    for name, kind in offered.items():
-        family.value = name
-        assert [value for _, value in severity.options] == list(kind.stops)
-        assert severity.value == kind.identity
-        severity.value = kind.stops[-2]
-        assert f"{kind.label} {kind.told(kind.stops[-2])} " in bytes(picture.value).decode()
-
-
-def test_while_sliders_move_the_curves_come_at_once_and_the_threshold_when_they_rest():
-    async def move():
-        box = widgets.shift_sliders().children
-        seed, picture = box[3:]
-        seed.value = 29
-        curves = bytes(picture.value).decode()
-        assert "meta-optimizer: trains" in curves
-        while "trains" in bytes(picture.value).decode():
-            await asyncio.sleep(0.05)
-        return bytes(picture.value).decode()
-
-    assert "crosses at step" in asyncio.run(move())
-
-
-def test_moving_a_slider_trains_again_and_redraws():
-    untrained = LearnedRate(1.0, MetaOptimizer().init_theta(torch.Generator().manual_seed(0)))
-    box = widgets.shift_sliders(untrained)
-    family, severity, base_lr, _, picture = box.children
-    assert not severity.continuous_update
-    before = bytes(picture.value)
-    assert before.startswith(b"<svg")
-    base_lr.value = 100.0  # diverges, and is drawn as such
-    assert bytes(picture.value) != before
-    family.value = "translate"
-    severity.value = 64.0
-    severity.value, base_lr.value = 4.0, 1.0
-    afresh = widgets.shift_sliders(untrained).children
-    afresh[0].value, afresh[1].value = "translate", 4.0
-    assert bytes(picture.value) == bytes(afresh[4].value), "nothing is left of what was drawn before"
-    assert plt.get_fignums() == []
-
-
-def test_a_moving_picture_is_an_svg_whose_curves_end_where_a_run_is_no_number():
-    curve = torch.tensor([[1.0, 10.0, torch.nan, torch.nan, 0.1, 0.1]])
-    flat = torch.ones(1, 6)
-    runs = {"SGD": Info(curve, flat, flat, flat), "meta-optimizer": Info(flat, flat, flat, flat)}
-    picture = plots.TrainingPicture()
-    root = ElementTree.fromstring(picture.svg(runs, 0.5, "a & b"))
-    space = "{http://www.w3.org/2000/svg}"
-    assert root.findall(f"{space}text")[0].text == "a & b"
-    panels = [panel for panel in root.findall(f"{space}svg") if panel.get("x")]
-    assert [len(panel) for panel in panels] == [3, 2, 2, 2]
-    first, second, threshold = (path.get("d") for path in panels[0])
-    height, width = float(panels[0].get("height")), float(panels[0].get("width"))
-    ends = [f"M{width / 6:.1f} {height / 2:.1f}L{width / 3:.1f} 0.0", f"M{5 * width / 6:.1f} {height:.1f}"]
-    assert first.startswith(ends[0] + ends[1])
-    assert first.count("M") == 2
-    assert second.count("M") == 1
-    level = f"{height * (1 - np.log10(0.5)) / 2:.1f}"
-    assert threshold == f"M0.0 {level}L{width:.1f} {level}"
-    assert picture.svg(runs, 0.5, "a & b") == plots.TrainingPicture().svg(runs, 0.5, "a & b")
 
 
 def test_a_change_is_drawn_at_once_and_what_changes_while_the_kernel_is_busy_once():

@@ -13,7 +13,7 @@ from metalearn_lib.plots.contest import (
 from metalearn_lib.plots.meta_training import by_number, estimator_faults, learning_curves
 from metalearn_lib.plots.own_models import own_loop, own_loop_svg, rescue, time_profile
 from metalearn_lib.plots.planning import hours
-from metalearn_lib.plots.runs import TrainingPicture, points, rate_paths, tasks, training, watched
+from metalearn_lib.plots.runs import points, rate_paths, tasks, training, watched
 from metalearn_lib.plots.style import COLOURS, ESTIMATOR_COLOURS, STYLE, WIDTH, use_style
 from metalearn_lib.plots.update import steps
 
@@ -22,7 +22,6 @@ __all__ = [
     "ESTIMATOR_COLOURS",
     "STYLE",
     "WIDTH",
-    "TrainingPicture",
     "by_number",
     "chain",
     "crossings",

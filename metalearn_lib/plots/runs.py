@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, ClassVar
+from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,7 +17,6 @@ from metalearn_lib.plots.style import (
     COLOURS,
     INK,
     MARKERS,
-    STYLE,
     WIDTH,
     label_decades,
 )
@@ -92,109 +85,6 @@ def training(runs: Mapping[str, Info], threshold: float | None = None, axes: Any
     handles, labels = np.ravel(axes)[0].get_legend_handles_labels()
     np.ravel(axes)[0].figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return axes
-
-
-class TrainingPicture:
-    """What `training` draws, as often as a slider moves, as an SVG: only the curves are written anew. Matplotlib draws
-    the axes, once for all the decades that they show.
-
-    They span the same decades from one picture to the next, and more, up to four from 1, where curves ask for it. A run
-    that diverges leaves them, and ends where it stops being a number.
-    """
-
-    _SPANS: ClassVar = {"loss": (-1, 1), "lr": (-2, 2), "grad_norm": (-2, 2), "weight_norm": (0, 2)}
-    """decades that are always shown"""
-
-    def __init__(self) -> None:
-        # a figure of its own, unknown to pyplot, so that a long session does not fill with figures
-        self._figure = Figure(figsize=(WIDTH, 5.2), facecolor="none")
-        with mpl.rc_context(STYLE):
-            self._axes = list(self._figure.subplots(2, 2, sharex=True).flat)
-        self._figure.subplots_adjust(left=0.12, right=0.97, top=0.9, bottom=0.16, wspace=0.34)
-        self._drawn: dict[tuple[Any, ...], str] = {}
-        """the parts that do not move, by what decides how they look"""
-
-    def svg(self, runs: Mapping[str, Info], threshold: float, caption: str) -> bytes:
-        """The curves of `runs`, the same methods each time, `(1, time)` each."""
-        if not self._drawn:
-            with mpl.rc_context(STYLE):
-                training(runs, threshold, np.array(self._axes))
-            for ax in self._axes:
-                ax.yaxis.set_major_locator(mpl.ticker.LogLocator())  # type: ignore[attr-defined]
-            self._strokes = [[_stroke(line) for line in ax.lines] for ax in self._axes]
-            for line in (line for ax in self._axes for line in ax.lines):
-                line.set_visible(False)
-        width, height = 72 * self._figure.get_size_inches()
-        pieces = [self._still(None)]
-        for ax, strokes, field in zip(self._axes, self._strokes, _PANELS, strict=True):
-            low, high = self._span(field, [*runs.values()])
-            num_steps = next(iter(runs.values())).loss.shape[1]
-            pieces.append(self._still(ax, low, high, num_steps))
-            box = ax.get_position()
-            across, up = box.width * width, box.height * height
-            curves = [_curve(info, field) for info in runs.values()]
-            if len(strokes) > len(curves):
-                curves.append((np.array([0, num_steps]), np.array([threshold, threshold])))
-            paths = [
-                f'<path d="{_path(across * x / num_steps, up * (high - _log10(y)) / (high - low))}" {stroke}/>'
-                for (x, y), stroke in zip(curves, strokes, strict=True)
-            ]
-            place = f'x="{box.x0 * width:.2f}" y="{(1 - box.y1) * height:.2f}"'
-            # what lies inside of an svg's own width and height is shown, and no more
-            pieces += [f'<svg {place} width="{across:.2f}" height="{up:.2f}">', *paths, "</svg>"]
-        pieces.append(
-            f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle" font-family="sans-serif" font-size="11" '
-            f'fill="{INK}" xml:space="preserve">{escape(caption)}</text>'
-        )
-        whole = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        return f'{whole}viewBox="0 0 {width} {height}">{"".join(pieces)}</svg>'.encode()
-
-    def _still(self, shown: Axes | None, low: float = 0, high: float = 1, num_steps: int = 1) -> str:
-        """One of the axes without its curves, or the legend."""
-        key = (shown and self._axes.index(shown), low, high, num_steps)
-        if key not in self._drawn:
-            for ax in self._axes:
-                ax.set_visible(ax is shown)
-            self._figure.legends[0].set_visible(shown is None)
-            if shown is not None:
-                shown.set(ylim=(10.0**low, 10.0**high), xlim=(0, num_steps))
-            drawn = io.StringIO()
-            with mpl.rc_context(STYLE):
-                self._figure.savefig(drawn, format="svg", metadata={"Date": None})
-            inner = drawn.getvalue()
-            inner = inner[inner.index("<svg") :]
-            self._drawn[key] = re.sub(
-                r'(<svg.*?) width="\S+pt" height="\S+pt"', r"\1", inner, count=1, flags=re.S
-            )
-        return self._drawn[key]
-
-    def _span(self, field: str, infos: list[Info]) -> tuple[float, float]:
-        """Powers of ten, all that is always shown and all that was seen."""
-        seen = np.log10(np.concatenate([_curve(info, field)[1] for info in infos]).clip(1e-4, 1e4))
-        seen = seen[np.isfinite(seen)]
-        low, high = self._SPANS[field]
-        return float(min(low, *np.floor(seen))), float(max(high, *np.ceil(seen)))
-
-
-def _stroke(line: Line2D) -> str:
-    """How a line is drawn, as attributes of an SVG path."""
-    width = line.get_linewidth()
-    dashes = f' stroke-dasharray="{3.7 * width} {1.6 * width}"' if line.get_linestyle() == "--" else ""
-    colour = mpl.colors.to_hex(line.get_color())  # type: ignore[attr-defined]
-    return f'fill="none" stroke-linejoin="round" stroke="{colour}" stroke-width="{width}"{dashes}'
-
-
-def _path(x: NDArray, y: NDArray) -> str:
-    """SVG's words for a line through the points, broken where one is no number."""
-    there = np.isfinite(y)
-    begins = there & ~np.concatenate([[False], there[:-1]])
-    steps = zip(np.where(begins, "M", "L")[there].tolist(), x[there].tolist(), y[there].tolist(), strict=True)
-    return "".join(f"{letter}{across:.1f} {down:.1f}" for letter, across, down in steps)
-
-
-def _log10(values: NDArray) -> NDArray:
-    with np.errstate(all="ignore"):
-        return np.log10(values)
 
 
 def _curve(info: Info, field: str) -> tuple[NDArray, NDArray]:

@@ -38,6 +38,7 @@ class ShiftExplorerDirective(SphinxDirective):
         "rate": float,
         "seed": directives.nonnegative_int,
         "rival": directives.unchanged_required,
+        "data": directives.unchanged_required,
     }
 
     def run(self) -> list[nodes.Node]:
@@ -52,10 +53,10 @@ class ShiftExplorerDirective(SphinxDirective):
         plots.use_style()
         explorer = ShiftExplorer(**self.options)
         picture = base64.b64encode(explorer.png()).decode()
-        told = ", ".join(f"{name} {value}" for name, value in explorer.settings.items())
+        told = ", ".join(f"{name} {value}" for name, value in explorer.settings.items() if name != "points")
         alternative = f"Loss, learning rate, gradient norm and weight norm of both rules, drawn for {told}."
         image = f'<img class="explorer-picture" alt="{alternative}" src="data:image/png;base64,{picture}">'
         body = (
             f"{explorer.html()}{image}<noscript><style>.explorer-picture{{display:block}}</style></noscript>"
         )
-        return [nodes.raw("", f'<div class="explorer">{body}</div>', format="html")]
+        return [nodes.raw("", f'<div class="explorer full-width">{body}</div>', format="html")]

@@ -100,6 +100,15 @@ class ShiftExplorer(anywidget.AnyWidget):
         self.engine = TorchEngine(self.experiment)
         self.on_msg(self._answer)
 
+    @classmethod
+    def at(cls, shift: str, severity: float, **settings: Any) -> ShiftExplorer:
+        """The explorer at a shift and a severity, as a notebook's parameters say; at its own start where it cannot draw
+        the shift, as where features are added.
+        """
+        with suppress(ValueError):
+            return cls(shift=shift, severity=severity, **settings)
+        return cls(**settings)
+
     def _answer(self, _: Any, message: dict[str, Any], __: Any) -> None:
         content, buffers = self.engine.answer(message)
         self.send(content, buffers=buffers)
