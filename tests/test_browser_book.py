@@ -93,7 +93,7 @@ def test_search_finds_a_word(visit: Any) -> None:
     seen.page.keyboard.press("Control+k")
     seen.page.keyboard.type("placebo")
     seen.page.keyboard.press("Enter")
-    seen.page.locator("ul.search a", has_text="What the meta-optimizer sees").wait_for()
+    seen.page.locator("ul.search a", has_text="What does a learned rate see").wait_for()
     assert seen.foreign_requests == []
     assert seen.complaints == []
 
@@ -124,7 +124,7 @@ def test_each_link_to_a_setting_moves_the_explorer(visit: Any) -> None:
         wanted = dict(pair.split("=") for pair in link.get_attribute("href")[1:].split("&"))
         link.click()
         page.wait_for_function(
-            "rival => document.querySelector('[name=rival]').value === rival", arg=wanted["rival"]
+            "rival => document.querySelector(`[name=rival-${rival}]`).checked", arg=wanted["rival"]
         )
         assert page.locator("[name=shift]").input_value() == wanted["shift"]
         assert page.locator("[name=seed]").input_value() == wanted["seed"]

@@ -78,10 +78,13 @@ def page(lab: str) -> Iterator[Any]:
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
         started = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]")).first
-        for _ in range(3):  # while JupyterLab lays out its page, a click may be lost
-            page.get_by_role("menuitem", name="Run", exact=True).click()
-            page.get_by_text("Run All Cells", exact=True).click()
+        for _ in range(
+            3
+        ):  # while JupyterLab lays out its page, a click may be lost, or a question come between
+            page.keyboard.press("Escape")
             with suppress(TimeoutError):
+                page.get_by_role("menuitem", name="Run", exact=True).click(timeout=30_000)
+                page.get_by_text("Run All Cells", exact=True).click(timeout=30_000)
                 started.wait_for(timeout=30_000)
                 break
         page.locator(".jp-OutputArea .sx").wait_for()

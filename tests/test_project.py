@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 import subprocess
 import tomllib
@@ -50,3 +51,11 @@ def test_the_opening_page_is_short_and_quotes_few_numbers_none_of_one_training_a
     assert {name.removeprefix("experiments/").removesuffix(".ipynb") for name in quoted} <= over_trainings
     prose = re.sub(r"```.*?```|\{glue:text\}`[^`]*`|<[^>]*>|\]\([^)]*\)", " ", page, flags=re.DOTALL)
     assert len(prose.split()) <= 350
+
+
+def test_every_notebooks_page_asks_a_question_and_answers_it_in_bold() -> None:
+    for source in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
+        first = "".join(json.loads(source.read_text())["cells"][0]["source"])
+        title, answer = first.split("\n\n")[:2]
+        assert title.endswith("?"), source.name
+        assert answer.startswith("**"), source.name

@@ -12,6 +12,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.errors import ExtensionError
 
 from metalearn_lib.report.definitions import write_definitions
+from metalearn_lib.report.folds import fold_code
 from metalearn_lib.report.launch import add_launch_button
 from metalearn_lib.report.offline import ShiftExplorerDirective, write_equation, write_math
 from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
@@ -26,6 +27,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_html_math_renderer("mathml", (write_math, None), (write_equation, None))
     app.add_directive("shift-explorer", ShiftExplorerDirective)
     app.connect("source-read", write_definitions)
+    app.connect("source-read", fold_code)
     app.connect("html-page-context", mend_lists)
     app.connect("html-page-context", name_toggles, priority=900)  # after the theme has put them there
     app.connect("html-page-context", add_launch_button, priority=900)
