@@ -59,3 +59,37 @@ def test_every_notebooks_page_asks_a_question_and_answers_it_in_bold() -> None:
         title, answer = first.split("\n\n")[:2]
         assert title.endswith("?"), source.name
         assert answer.startswith("**"), source.name
+
+
+WORDS = {
+    r"thresholds?": "target loss",
+    r"cross(?:es|ed)": "reaches it, reached it",
+    r"cells?": "setting",
+}
+"""What the book calls by one word, as CONTRIBUTING.md lists; the code has its own names."""
+TELL_OF_CODE = {
+    "sweep_howto",
+    "reproduce",
+    "cluster_howto",
+    "own_model_howto",
+    "glossary",
+    "own_task",
+    "own_rate",
+}
+
+
+def test_the_book_has_one_word_for_one_thing() -> None:
+    pages = {path.stem: path.read_text() for path in (REPOSITORY / "book").glob("*.md")}
+    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        captions = [each.values() for cell in cells for each in cell["metadata"].get("mystnb", {}).values()]
+        told = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        pages[path.stem] = "\n".join([*told, *(str(text) for texts in captions for text in texts)])
+    found = []
+    for name, text in pages.items():
+        prose = re.sub(r"```.*?```|`[^`]*`|\([^()\s]*\)|^\([a-z-]*\)=$", "", text, flags=re.S | re.M)
+        for word, better in WORDS.items():
+            hits = re.findall(rf".{{0,30}}\b{word}\b.{{0,20}}", prose, flags=re.I)
+            if hits and name not in TELL_OF_CODE:
+                found += [f"{name}: “{hit}”; say {better}" for hit in hits]
+    assert found == []

@@ -112,7 +112,7 @@ def test_a_tie_of_the_reference_moves_the_threshold_by_what_its_second_best_lack
         line = draw_line(others, target, cell.delta)[2]
         moved.append(float((line - threshold[number]) / (prior[number] - best[number])))
     assert float(table.loc["tiny", "at most"]) == pytest.approx(max(moved), abs=1e-3)
-    assert float(table.loc["tiny", "threshold moves by"]) == pytest.approx(np.median(moved), abs=1e-3)
+    assert float(table.loc["tiny", "target loss moves by"]) == pytest.approx(np.median(moved), abs=1e-3)
 
 
 def test_severities_say_where_in_the_mixtures_draw_a_cell_lies():

@@ -65,7 +65,7 @@ def test_what_a_wrong_base_rate_costs_is_told_against_task_a_and_not_without_it(
 def test_the_sentences_say_how_the_update_does_at_home_and_elsewhere():
     told = second.in_brief(HELD)
     assert told["home_sentence"].startswith(
-        "At home and under geometric shift the learned update crosses 2.00 times"
+        "At home and under geometric shift the learned update is 2.00 times"
     )
     assert "0.32 times as fast as Adam re-tuned on the cell" in told["new_sentence"]
     assert told["worst_sentence"].startswith("The update is worst on rings, 0.32")
@@ -90,9 +90,9 @@ def test_a_cell_that_a_trap_set_aside_judges_nothing_and_is_shown():
     assert list(whole.judged.results) == ["rings", "MNIST"]
     line = second.set_aside(whole).loc["wine, natural split"]
     assert line.to_dict() == {
-        "sgd crosses on": "100 %",
-        "meta-update crosses on": "50 %",
-        "adam@B crosses on": "100 %",
+        "sgd reaches it on": "100 %",
+        "meta-update reaches it on": "50 %",
+        "adam@B reaches it on": "100 %",
         "meta-update over adam@B": "0.32 [0.20, 0.50]",
     }
     part = held(steps)
@@ -103,7 +103,7 @@ def test_a_cell_that_a_trap_set_aside_judges_nothing_and_is_shown():
 def test_the_sentences_name_the_best_direction_where_the_update_meets_them():
     soap, muon = {"soap@mixture": [5, 5]}, {"muon@mixture": [20, 20]}
     told = second.in_brief(held({"task A": STEPS | soap | muon, "scale 9": STEPS | soap}))
-    assert told["rival_sentence"].startswith("There it crosses 0.50 times as fast as soap@mixture, the best")
+    assert told["rival_sentence"].startswith("There it is 0.50 times as fast as soap@mixture, the best")
     assert second.in_brief(HELD)["rival_sentence"] == ""
 
 

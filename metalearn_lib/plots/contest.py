@@ -43,7 +43,7 @@ def speedups(
         ax.errorbar(
             middle, y, xerr=reach, fmt=marker, ms=6, color=COLOURS.get(method), label=method, elinewidth=2
         )
-    ax.set(xscale="log", xlabel=f"times as fast to the threshold as {baseline}", ylim=(len(rows) - 0.5, -0.5))
+    ax.set(xscale="log", xlabel=f"times as fast to the target loss as {baseline}", ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), list(rows))
     label_decades(ax.xaxis)
     ax.grid(axis="y", visible=False)
@@ -65,7 +65,7 @@ def crossings(result: CellResult, methods: Sequence[str] | None = None, ax: Axes
             np.concatenate([[0], part, part[-1:] if len(part) else [0]]),
         )
         ax.step(x, y, where="post", color=COLOURS.get(method), lw=2, label=method)
-    ax.set(xlabel="epochs", ylabel="instances that have crossed", ylim=(-0.02, 1.04), xlim=(0, cap))
+    ax.set(xlabel="epochs", ylabel="instances that have reached it", ylim=(-0.02, 1.04), xlim=(0, cap))
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
     ax.figure.legend(loc="outside upper center", ncols=4, handletextpad=0.4)  # type: ignore[call-arg]
     return ax
@@ -115,7 +115,7 @@ def profiles(curves: Mapping[str, NDArray], factors: NDArray, ax: Axes | None = 
     ax.set(
         xscale="log",
         xlabel="time allowed, over the oracle's",
-        ylabel="runs that have crossed",
+        ylabel="runs that have reached it",
         ylim=(-0.02, 1.04),
     )
     label_decades(ax.xaxis)
@@ -197,7 +197,7 @@ def survival(result: CellResult, methods: Sequence[str], ax: Axes | None = None)
         times, part = survival_curve(outcome.steps, outcome.crossed)
         epochs = times / result.steps_per_epoch
         ax.step(epochs, part, where="post", color=COLOURS.get(method), lw=1.8, label=method)
-    ax.set(xlabel=f"epochs, {result.name}", ylabel="not yet crossed", ylim=(-0.03, 1.03), xlim=(0, None))
+    ax.set(xlabel=f"epochs, {result.name}", ylabel="not there yet", ylim=(-0.03, 1.03), xlim=(0, None))
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))  # type: ignore[attr-defined]
     return ax
 

@@ -210,4 +210,4 @@ def describe(method: str, baseline: str, speedup: Interval) -> str:
         "inconclusive": "and the interval allows no verdict",
     }[verdict(speedup)]
     ratio = f"{speedup.value:.2f} times as fast as {baseline} (95 % interval {speedup.low:.2f} to {speedup.high:.2f})"
-    return f"{method} crosses {ratio}: {told}."
+    return f"{method} is {ratio}: {told}."

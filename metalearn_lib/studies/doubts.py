@@ -241,7 +241,7 @@ def reference_ties(cells: Mapping[str, Cell], seeds: Seeds) -> pd.DataFrame:
             "best rate of the reference": ", ".join(
                 f"{lr:g} ({share:.0%})" for lr, share in zip(REFERENCE_RATES, wins, strict=True) if share
             ),
-            "threshold moves by": f"{np.median(moved):.3f}",
+            "target loss moves by": f"{np.median(moved):.3f}",
             "at most": f"{moved.max():.3f}",
         }
     return pd.DataFrame(rows).T

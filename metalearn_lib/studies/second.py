@@ -163,7 +163,7 @@ def set_aside(held: Contest) -> pd.DataFrame:
         cell = held.results[name]
         best = min(cell.outcomes, key=cell.failing)
         rows[name] = {
-            f"{who} crosses on": f"{100 - 100 * cell.failing(who):.0f} %" for who in (best, update, oracle)
+            f"{who} reaches it on": f"{100 - 100 * cell.failing(who):.0f} %" for who in (best, update, oracle)
         }
         rows[name][f"{update} over {oracle}"] = str(cell.speedup(update, oracle))
     return pd.DataFrame(rows).T
