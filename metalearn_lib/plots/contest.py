@@ -43,7 +43,9 @@ def speedups(
         ax.errorbar(
             middle, y, xerr=reach, fmt=marker, ms=6, color=COLOURS.get(method), label=method, elinewidth=2
         )
-    ax.set(xscale="log", xlabel=f"times as fast to the target loss as {baseline}", ylim=(len(rows) - 0.5, -0.5))
+    ax.set(
+        xscale="log", xlabel=f"times as fast to the target loss as {baseline}", ylim=(len(rows) - 0.5, -0.5)
+    )
     ax.set_yticks(range(len(rows)), list(rows))
     label_decades(ax.xaxis)
     ax.grid(axis="y", visible=False)

@@ -20,7 +20,7 @@ def write_math(translator: Any, node: nodes.math) -> None:
 
 def write_equation(translator: Any, node: nodes.math_block) -> None:
     """Write a displayed formula, which scrolls by itself where it is wider than the screen."""
-    translator.body.append(translator.starttag(node, "div", CLASS="math-block"))
+    translator.body.append(translator.starttag(node, "div", CLASS="math-block", tabindex="0"))
     translator.body.append(convert(node.astext(), display="block"))
     translator.body.append("</div>\n")
     raise nodes.SkipNode

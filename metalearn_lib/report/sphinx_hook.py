@@ -17,6 +17,7 @@ from metalearn_lib.report.launch import add_launch_button
 from metalearn_lib.report.offline import ShiftExplorerDirective, write_equation, write_math
 from metalearn_lib.report.runner import NotebooksFailed, run_notebooks
 from metalearn_lib.report.runs import OUTPUT_FOLDER, RunsError, find_root
+from metalearn_lib.report.tables import label_tables
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", write_definitions)
     app.connect("source-read", fold_code)
     app.connect("html-page-context", mend_lists)
+    app.connect("html-page-context", label_tables)
     app.connect("html-page-context", name_toggles, priority=900)  # after the theme has put them there
     app.connect("html-page-context", add_launch_button, priority=900)
     app.connect("build-finished", fail_on_warnings, priority=900)
@@ -73,11 +75,10 @@ def drop_kernel_scripts(app: Sphinx, page: str, template: str, context: dict[str
 
 
 def mend_lists(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:
-    """Take the role of a list from citations, whose children are no list items to a screen reader."""
+    """Take from citations the roles of a list, which has no list items, and of its entries, which is no more."""
     if body := context.get("body"):
-        context["body"] = body.replace(
-            '<div role="list" class="citation-list">', '<div class="citation-list">'
-        )
+        body = body.replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        context["body"] = body.replace(' role="doc-biblioentry"', "")
 
 
 def name_toggles(app: Sphinx, page: str, template: str, context: dict[str, Any], _: Any) -> None:

@@ -1,0 +1,29 @@
+"""Tables whose cells know their columns."""
+
+import pandas as pd
+from bs4 import BeautifulSoup
+
+from metalearn_lib.report.tables import labelled
+
+
+def cells(html: str) -> list[tuple[str, str | None]]:
+    found = BeautifulSoup(labelled(html), "html.parser").select("tbody th, tbody td")
+    return [(each.get_text(), each.get("data-label")) for each in found]
+
+
+def test_each_cell_carries_the_head_of_its_column_and_an_empty_corner_is_no_head() -> None:
+    html = pd.DataFrame({"speed-up": ["1.2"], "fails": ["3"]}, index=["task A"]).to_html()
+    assert cells(html) == [("task A", None), ("1.2", "speed-up"), ("3", "fails")]
+    corner = BeautifulSoup(labelled(html), "html.parser").select("thead tr > *")[0]
+    assert corner.name == "td"
+
+
+def test_a_name_of_the_rows_stands_in_a_second_line_of_heads() -> None:
+    html = pd.DataFrame({"speed-up": ["1.2"]}, index=pd.Index(["task A"], name="setting")).to_html()
+    assert cells(html) == [("task A", "setting"), ("1.2", "speed-up")]
+
+
+def test_a_table_whose_cells_span_several_stays_as_it_is() -> None:
+    columns = pd.MultiIndex.from_product([["SGD"], ["mean", "fails"]])
+    html = pd.DataFrame([["1", "2"]], columns=columns).to_html()
+    assert labelled(html) == html
