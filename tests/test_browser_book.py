@@ -145,10 +145,10 @@ def test_on_paper_the_explorer_is_a_picture(visit: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("task A itself", r"SGD: crossed.*Meta-optimizer: crossed"),
-        ("a hundredth", r"SGD: not across.*Meta-optimizer: crossed"),
-        ("eight times", r"SGD: diverged.*Meta-optimizer: not across"),
-        ("Adam as the rival", r"Adam: crossed at step 2\d\. Meta-optimizer: crossed at step 3\d"),
+        ("task A:", r"SGD: reached.*Learned rate: reached"),
+        ("a hundredth", r"SGD: not there.*Learned rate: reached"),
+        ("inputs × 8", r"SGD: diverged.*Learned rate: not there"),
+        ("Adam: sooner", r"Adam: reached it at step 2\d\. Learned rate: reached it at step 3\d"),
     ],
 )
 def test_the_prose_is_right_about_the_setting_it_links_to(visit: Any, words: str, told: str) -> None:

@@ -28,7 +28,7 @@ from metalearn_lib.web.experiment import HOME, Experiment
 from metalearn_lib.web.generator import javascript
 from metalearn_lib.web.tracing import programs, why_not_in_a_page
 
-_FRONT = ("drawing", "workers", "settings", "learning", "explorer")
+_FRONT = ("drawing", "workers", "settings", "markup", "judging", "learning", "explorer")
 """Files of the front end, each of which may use what stands in those before it."""
 
 

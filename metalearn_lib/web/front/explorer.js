@@ -1,107 +1,16 @@
 // ShiftExplorer's controls and what follows from them. What is drawn is computed elsewhere; see workers.js.
 
 import { DASHES, Sheet, boxOf, clamp, drawArrivals, drawChart, drawIntervals, drawLearning, drawMap, drawPoints, inks, mark, number } from "./drawing.js";
+import { Judging } from "./judging.js";
 import { Learning } from "./learning.js";
+import { CHARTS, MARKUP, TOUR } from "./markup.js";
 import { NAMES, SPAN, fromHash, nearest, toHash } from "./settings.js";
 import { Kernel, Pool, Workers } from "./workers.js";
-
-const CHARTS = [
-  ["loss", "Loss", "held out; minibatches faint"],
-  ["rate", "Learning rate", ""],
-  ["grad", "Gradient norm", ""],
-  ["weight", "Weight norm", ""],
-];
-const MARKUP = `
-<div class="sx-head">
-  <button type="button" data-do="play" class="sx-play">Play</button>
-  <button type="button" data-do="step">Step</button>
-  <button type="button" data-do="reset">Reset</button>
-  <p class="sx-status" data-out="status"></p>
-  <button type="button" data-do="copy">Copy link</button>
-  <button type="button" data-do="tour">Tour</button>
-</div>
-<div class="sx-tour" data-part="tour" hidden><p data-out="tour" role="status"></p>
-  <button type="button" data-do="back">Back</button><button type="button" data-do="on">Next</button>
-  <button type="button" data-do="end">End</button></div>
-<p class="sx-note" data-out="note" role="status" hidden></p>
-<p class="sx-hidden" role="status" data-out="spoken"></p>
-<div class="sx-body">
-<form class="sx-controls" aria-label="Settings">
-  <label data-control="shift"><span>Shift</span><select name="shift"></select></label>
-  <label data-control="severity"><span>Severity <output data-out="severity"></output></span>
-    <input type="range" name="severity" min="0" step="1"></label>
-  <label data-control="rate"><span>Base rate <output data-out="rate"></output></span>
-    <input type="range" name="rate" min="-2" max="2" step="0.125">
-    <span class="sx-weights" data-weights></span></label>
-  <label data-control="noise"><span>Label noise <output data-out="noise"></output></span>
-    <input type="range" name="noise" min="0" max="0.4" step="0.05"></label>
-  <fieldset data-control="rival"><legend>Beside the learned rate</legend><div class="sx-rivals"></div></fieldset>
-  <label data-control="data"><span>Points</span><select name="data"></select></label>
-  <fieldset data-part="own" hidden><legend>Click a map to add points of</legend><div class="sx-classes"></div>
-    <span class="sx-pair"><button type="button" data-do="undo">Undo</button>
-    <button type="button" data-do="clear">Clear</button></span></fieldset>
-  <label data-control="seed"><span>Instance</span>
-    <span class="sx-pair"><input type="number" name="seed" min="0" max="9999" step="1" inputmode="numeric">
-    <button type="button" data-do="next">Next</button></span></label>
-</form>
-<div class="sx-views">
-  <div class="sx-maps"></div>
-  ${CHARTS.map(
-    ([chart, title, small]) => `<div class="sx-chart" data-chart="${chart}"><div class="sx-caption">${title} <small>${small}</small>
-    <span class="sx-keys"></span></div><canvas></canvas></div>`,
-  ).join("")}
-  <p class="sx-foot" data-out="foot"></p>
-</div>
-</div>
-<div class="sx-more">
-  <div class="sx-tabs" role="tablist" aria-label="More">
-    <button type="button" role="tab" data-tab="race">Over many instances</button>
-    <button type="button" role="tab" data-tab="sees">What it sees now</button>
-    <button type="button" role="tab" data-tab="learn">Train a rate here</button>
-  </div>
-  <div role="tabpanel" data-panel="race">
-    <div class="sx-row"><p data-out="tally"></p>
-      <button type="button" data-do="tally">Judge 20 more</button>
-      <button type="button" data-do="race">Race 100</button>
-      <button type="button" data-do="halt" disabled>Stop</button>
-      <progress aria-label="Instances judged" value="0" max="1" hidden></progress></div>
-    <div class="sx-pairs"><div><div class="sx-caption">Share of instances that have reached their target loss <span class="sx-keys"></span></div>
-      <canvas data-canvas="arrivals"></canvas></div>
-      <div><div class="sx-caption" data-out="ratios">Speed-up</div><canvas data-canvas="intervals"></canvas>
-      <ul class="sx-ratios"></ul></div></div>
-  </div>
-  <div role="tabpanel" data-panel="sees" hidden>
-    <div class="sx-row"><label class="sx-scrub"><span>Step <output data-out="scrub"></output></span>
-      <input type="range" name="scrub" min="1" step="1" value="1"></label><p data-out="change"></p></div>
-    <ul class="sx-sees"></ul>
-  </div>
-  <div role="tabpanel" data-panel="learn" hidden>
-    <div class="sx-row"><p data-out="learn">A rate that does nothing yet, and evolution strategies: each outer step trains pairs of networks
-      on fresh instances of task A, and keeps what made their loss fall sooner.</p>
-      <button type="button" data-do="learn" class="sx-play">Learn</button>
-      <button type="button" data-do="mine" disabled>Freeze it and race it</button></div>
-    <div class="sx-caption">Mean log loss against the first, on instances that are not trained on <small>lower is sooner</small></div>
-    <canvas data-canvas="learning"></canvas>
-  </div>
-</div>`;
 
 const [LOSS, GRAD, WEIGHT, RATE, HELD_OUT, BESIDE] = [0, 1, 2, 3, 4, 5];
 const COLUMNS = { loss: HELD_OUT, rate: RATE, grad: GRAD, weight: WEIGHT };
 const BLOWN_UP = 1e4; // a weight norm that no useful run comes near
 const MINE = { label: "yours", colour: "#5B5B00", learned: true, tuned: [] };
-const TOUR = [
-  ["The rules train the same network on the same points, side by side. On task A, where the learned rate was trained, there is little to win.",
-    { shift: "scale", severity: 1, rate: 1, rival: "sgd" }],
-  ["Now the inputs are four times as large. A rate that was tuned on task A is too high for SGD; the learned rate sees that, and lowers itself.",
-    { shift: "scale", severity: 4, rate: 1, rival: "sgd" }, "sees"],
-  ["Start from a hundredth of the rate: SGD crawls, and the learned rate puts itself right.",
-    { shift: "scale", severity: 1, rate: 0.01, rival: "sgd" }, "sees"],
-  ["But against Adam, left alone at its own tuned rate, it seldom wins. One instance is luck: race many.",
-    { shift: "scale", severity: 1, rate: 1, rival: "sgd,adam" }, "race"],
-  ["A rate is learned by trying. Press Learn, wait until the curve falls, and race what you have trained.",
-    { shift: "scale", severity: 1, rate: 1, rival: "sgd" }, "learn"],
-];
-
 function render({ model, el }) {
   const spec = model.get("spec");
   const packed = model.get("worker");
@@ -298,52 +207,24 @@ function render({ model, el }) {
     redraw();
   };
 
-  // judging: the target loss of an instance is kept, and so is when a rule reaches it
+  // judging
 
-  const targets = new Map();
-  const arrivals = new Map();
-  let judged = { of: "", seeds: [] };
-  const instance = (seed) => {
-    const { data, shift, severity, noise, points: own } = settings;
-    return JSON.stringify([data, shift, severity, noise, data === "own" && own, seed]);
-  };
-  const meeting = (key, seed) => JSON.stringify([key, key === "mine" && mine[0], settings.rate, instance(seed)]);
-  const missing = (seed) => (targets.get(instance(seed)) === null ? [] : shown().filter((key) => !arrivals.has(meeting(key, seed))));
-  const unknown = (seed) => !targets.has(instance(seed)) || missing(seed).length > 0;
-  const target = () => targets.get(instance(settings.seed)) ?? null;
-  const arrival = (key, seed = settings.seed) => arrivals.get(meeting(key, seed)) ?? null;
-  const count = (seed) => {
-    const of = JSON.stringify([settings.rate, settings.rival, instance(-1), mine?.[0]]);
-    if (judged.of !== of) judged = { of, seeds: [] };
-    if (seed !== undefined && !judged.seeds.includes(seed)) judged.seeds.push(seed);
-    return judged.seeds;
-  };
-  const question = (seed) => ({
-    kind: "judge", settings: { ...settings, seed }, bases: bases(missing(seed)), limit: spec.limit, mine,
-    ...(targets.has(instance(seed)) ? { target: targets.get(instance(seed)) } : {}),
-  });
-  const learnt = (answer, asked) => {
-    const { seed } = asked.settings;
-    targets.set(instance(seed), answer.target);
-    for (const [key, at] of Object.entries(answer.reached)) arrivals.set(meeting(key, seed), at);
-    count(seed);
-  };
-
+  const judging = new Judging(spec.limit, () => ({ settings, shown: shown(), mine, bases }));
   /** Of each rule, the step at which it arrived on every instance judged; for scripts, as in a lesson. */
-  el.arrivals = (...keys) => keys.map((key) => count().map((seed) => arrival(key, seed)));
+  el.arrivals = (...keys) => keys.map((key) => judging.count().map((seed) => judging.arrival(key, seed)));
 
   const judgeThis = async () => {
     const asked = epoch;
     const { seed } = settings;
     await new Promise((resolve) => setTimeout(resolve, 200));
     if (asked !== epoch) return;
-    if (unknown(seed)) {
-      const message = question(seed);
+    if (judging.unknown(seed)) {
+      const message = judging.question(seed);
       const answer = await pool.one(message);
       if (asked !== epoch) return;
-      learnt(answer, message);
+      judging.learn(answer, message);
     }
-    count(seed);
+    judging.count(seed);
     redraw();
   };
 
@@ -352,38 +233,27 @@ function render({ model, el }) {
     const bar = find("progress");
     const task = (going = { done: 0 });
     const seeds = [];
-    for (let seed = settings.seed; seeds.length < total; seed++) if (total === 100 || !count().includes(seed)) seeds.push(seed);
+    for (let seed = settings.seed; seeds.length < total; seed++) if (total === 100 || !judging.count().includes(seed)) seeds.push(seed);
     const told = (seed) => {
-      count(seed);
+      judging.count(seed);
       bar.value = ++task.done / seeds.length;
       tell();
       drawRace();
     };
     [bar.hidden, bar.value, button.halt.disabled] = [false, 0, false];
     button.tally.disabled = button.race.disabled = true;
-    seeds.filter((seed) => !unknown(seed)).forEach(told);
+    seeds.filter((seed) => !judging.unknown(seed)).forEach(told);
     const questions = function* () {
-      for (const seed of seeds) if (unknown(seed)) yield question(seed);
+      for (const seed of seeds) if (judging.unknown(seed)) yield judging.question(seed);
     };
     const keep = (answer, asked) => {
-      learnt(answer, asked);
+      judging.learn(answer, asked);
       told(asked.settings.seed);
     };
     await pool.all(questions(), keep, () => going === task);
     [bar.hidden, button.halt.disabled] = [true, true];
     button.tally.disabled = button.race.disabled = false;
     if (going === task) going = null;
-  };
-
-  /** How many times sooner `key` arrives than the first rival, and a 95 % interval over instances, by the bootstrap. */
-  const speedup = (key, seeds) => {
-    const restricted = (each, seed) => Math.log(Math.max(1, arrival(each, seed) ?? spec.limit));
-    const logs = seeds.map((seed) => restricted(rivals()[0], seed) - restricted(key, seed));
-    let state = 1;
-    const pick = () => logs[Math.floor(((state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 4294967296) * logs.length)];
-    const means = Array.from({ length: 500 }, () => logs.reduce((sum) => sum + pick(), 0) / logs.length).toSorted((a, b) => a - b);
-    const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
-    return { value: Math.exp(mean), low: Math.exp(means[12]), high: Math.exp(means[487]) };
   };
 
   // time
@@ -429,7 +299,7 @@ function render({ model, el }) {
   // words
 
   const arrived = (key) => {
-    const at = arrival(key);
+    const at = judging.arrival(key);
     return at !== null && at <= step() ? at : null;
   };
   const fate = (key) => {
@@ -456,10 +326,10 @@ function render({ model, el }) {
       const words = find(`[data-map=${key}] .sx-fate`);
       if (words) words.textContent = [fate(key), runs[key]?.flat ? "answers the same everywhere" : ""].filter(Boolean).join(", ");
     }
-    const seeds = count();
+    const seeds = judging.count();
     const first = rivals()[0];
-    const hopeless = seeds.filter((seed) => targets.get(instance(seed)) === null).length;
-    const pairs = seeds.map((seed) => ["meta", first].map((key) => arrival(key, seed) ?? Infinity));
+    const hopeless = seeds.filter((seed) => judging.hopeless(seed)).length;
+    const pairs = seeds.map((seed) => ["meta", first].map((key) => judging.arrival(key, seed) ?? Infinity));
     const of = (test) => pairs.filter(([a, b]) => test(a, b)).length;
     out("tally").textContent = seeds.length
       ? `Sooner at the target loss: ${rules.meta.label} on ${of((a, b) => a < b)} of ${seeds.length} ` +
@@ -537,7 +407,7 @@ function render({ model, el }) {
       for (const key of present) {
         const { diverged } = runs[key];
         if (diverged) marks.push({ ...look(key), step: diverged, text: `${rules[key].label} diverged` });
-        else if (arrived(key) !== null && target()) marks.push({ ...look(key), step: arrived(key), value: target() });
+        else if (arrived(key) !== null && judging.target()) marks.push({ ...look(key), step: arrived(key), value: judging.target() });
       }
     }
     if (chart === "rate") {
@@ -548,7 +418,7 @@ function render({ model, el }) {
     }
     drawChart(views.charts[chart], ink, {
       curves, marks, limit: spec.limit, now: scrubbed, least: chart === "loss" ? 0.3 : 1, most: chart === "loss" ? 4 : 1e12,
-      line: chart === "loss" ? target() : null,
+      line: chart === "loss" ? judging.target() : null,
     });
     const ends = present.map((key) => `${rules[key].label} ${number(values(key, column).at(-1) ?? NaN)}`);
     const [, title] = CHARTS.find(([each]) => each === chart);
@@ -558,13 +428,13 @@ function render({ model, el }) {
   const panel = (which) => !find(`[data-panel=${which}]`).hidden;
   const drawRace = (ink = inks(el)) => {
     if (!panel("race")) return;
-    const seeds = count().filter((seed) => !unknown(seed) && targets.get(instance(seed)) !== null);
+    const seeds = judging.count().filter((seed) => !judging.unknown(seed) && !judging.hopeless(seed));
     const keys = shown();
     drawArrivals(views.arrivals, ink, {
-      limit: spec.limit, runs: keys.map((key) => ({ ...look(key), steps: seeds.map((seed) => arrival(key, seed)) })),
+      limit: spec.limit, runs: keys.map((key) => ({ ...look(key), steps: seeds.map((seed) => judging.arrival(key, seed)) })),
     });
     const many = seeds.length > 1;
-    const rows = many ? keys.filter((key) => key !== rivals()[0]).map((key) => ({ key, ...look(key), ...speedup(key, seeds) })) : [];
+    const rows = many ? keys.filter((key) => key !== rivals()[0]).map((key) => ({ key, ...look(key), ...judging.speedup(key, rivals()[0], seeds) })) : [];
     drawIntervals(views.intervals, ink, { rows });
     out("ratios").textContent = `How many times sooner than ${rules[rivals()[0]].label}, with 95 % over ${seeds.length} instances`;
     const told = rows.map(({ key, value, low, high }) => `${rules[key].label}: ${value.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`);
@@ -577,7 +447,7 @@ function render({ model, el }) {
       }),
     );
     views.intervals.canvas.setAttribute("aria-label", told.join("; ") || "no interval yet");
-    views.arrivals.canvas.setAttribute("aria-label", keys.map((key) => `${rules[key].label} arrived on ${seeds.filter((seed) => arrival(key, seed) !== null).length} of ${seeds.length}`).join("; "));
+    views.arrivals.canvas.setAttribute("aria-label", keys.map((key) => `${rules[key].label} arrived on ${seeds.filter((seed) => judging.arrival(key, seed) !== null).length} of ${seeds.length}`).join("; "));
   };
 
   // what the learned rate sees
