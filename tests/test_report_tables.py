@@ -23,7 +23,15 @@ def test_a_name_of_the_rows_stands_in_a_second_line_of_heads() -> None:
     assert cells(html) == [("task A", "setting"), ("1.2", "speed-up")]
 
 
-def test_a_table_whose_cells_span_several_stays_as_it_is() -> None:
-    columns = pd.MultiIndex.from_product([["SGD"], ["mean", "fails"]])
-    html = pd.DataFrame([["1", "2"]], columns=columns).to_html()
-    assert labelled(html) == html
+def test_cells_that_reach_over_several_columns_or_rows_are_counted_in_all_of_them() -> None:
+    columns = pd.MultiIndex.from_product([["SGD", "Adam"], ["mean", "fails"]])
+    index = pd.MultiIndex.from_product([["home"], ["task A", "task B"]])
+    html = pd.DataFrame([list("1234"), list("5678")], columns=columns, index=index).to_html()
+    names = ["SGD mean", "SGD fails", "Adam mean", "Adam fails"]
+    assert cells(html) == [
+        ("home", None),
+        ("task A", None),
+        *zip("1234", names, strict=True),
+        ("task B", None),
+        *zip("5678", names, strict=True),
+    ]

@@ -67,7 +67,7 @@ def test_the_sentences_say_how_the_update_does_at_home_and_elsewhere():
     assert told["home_sentence"].startswith(
         "At home and under geometric shift the learned update is 2.00 times"
     )
-    assert "0.32 times as fast as Adam re-tuned on the cell" in told["new_sentence"]
+    assert "0.32 times as fast as Adam re-tuned on the setting" in told["new_sentence"]
     assert told["worst_sentence"].startswith("The update is worst on rings, 0.32")
     assert second.in_brief(held({"task A": STEPS}))["new_sentence"] == ""
 

@@ -96,7 +96,7 @@ def headroom_map(
         ax.errorbar(
             values[:, 0], y, xerr=reach, fmt=marker, ms=5, color=COLOURS.get(rule), label=rule, elinewidth=1.5
         )
-    ax.set(xscale="log", xlabel="times sooner after re-tuning on the cell", ylim=(place + 0.8, 0.2))
+    ax.set(xscale="log", xlabel="times sooner after re-tuning on the setting", ylim=(place + 0.8, 0.2))
     ax.set_yticks(list(places.values()), names, fontsize=9)
     label_decades(ax.xaxis)
     ax.grid(axis="y", visible=False)

@@ -131,7 +131,7 @@ def in_brief(contest: Contest) -> dict[str, str]:
         "new_sentence": "on families, set-ups and real data that it never met it",
     }
     sentences = {
-        name: _capital(describe(who, "Adam re-tuned on the cell", over(cells, update, oracle)))
+        name: _capital(describe(who, "Adam re-tuned on the setting", over(cells, update, oracle)))
         if cells
         else ""
         for (name, who), cells in zip(told.items(), (home, elsewhere), strict=True)
