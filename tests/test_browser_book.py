@@ -147,7 +147,7 @@ def test_on_paper_the_explorer_is_a_picture(visit: Any) -> None:
     [
         ("task A:", r"SGD: reached.*Learned rate: reached"),
         ("a hundredth", r"SGD: not there.*Learned rate: reached"),
-        ("inputs × 8", r"SGD: diverged.*Learned rate: not there"),
+        ("inputs × 16", r"SGD: diverged.*Learned rate: not there"),
         ("Adam: sooner", r"Adam: reached it at step 2\d\. Learned rate: reached it at step 3\d"),
     ],
 )

@@ -10,6 +10,7 @@ export class Sheet {
   constructor(canvas, draw) {
     Object.assign(this, { canvas, draw, context: canvas.getContext("2d"), width: 0, height: 0 });
     canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", "nothing drawn yet");
     this.observer = new ResizeObserver(() => this.resize());
     this.observer.observe(canvas);
   }
