@@ -148,6 +148,7 @@ def test_on_paper_the_explorer_is_a_picture(visit: Any) -> None:
         ("a hundredth", r"SGD: not there.*Learned rate: reached"),
         ("inputs × 16", r"SGD: diverged.*Learned rate: not there"),
         ("Adam: sooner", r"Adam: reached it at step 2\d\. Learned rate: reached it at step 3\d"),
+        ("an update", r"Learned update: reached it at step 1\d\. Learned rate: reached it at step 3\d"),
     ],
 )
 def test_the_prose_is_right_about_the_setting_it_links_to(visit: Any, words: str, told: str) -> None:

@@ -24,7 +24,7 @@ from metalearn_lib.meta_train.problems import even_place
 from metalearn_lib.statistics import restricted_speedup
 from metalearn_lib.types import Seeds
 from metalearn_lib.web import ShiftExplorer
-from metalearn_lib.web.experiment import Experiment
+from metalearn_lib.web.experiment import Experiment, coloured
 from metalearn_lib.web.generator import javascript
 from metalearn_lib.web.tracing import instance, programs
 
@@ -161,6 +161,21 @@ def test_the_page_trains_as_torch_does(
         torch.testing.assert_close(found[:, 5:], expected[:, 5:], rtol=1e-7, atol=1e-9)
         seen = experiment.look(state.params, torch.tensor([0.5, -0.25, 3.0], dtype=torch.float64))
         torch.testing.assert_close(as_tensor(told["maps"][key], seen), seen, rtol=1e-6, atol=1e-9)
+
+
+def test_the_page_colours_a_map_as_torch_does_and_knows_one_that_is_the_same_everywhere(
+    engine_page: Any,
+) -> None:
+    chances = torch.rand(500, 4, generator=torch.Generator().manual_seed(0)).double().softmax(1)
+    for probabilities in (chances, torch.full((500, 4), 0.25, dtype=torch.float64) + 0.01 * (chances - 0.25)):
+        colours, flat = coloured(probabilities)
+        found = engine_page.evaluate(
+            "(seen) => { const { map, flat } = engine.colour(seen); return [Array.from(map), flat]; }",
+            probabilities.flatten().tolist(),
+        )
+        assert found[1] == flat
+        assert (torch.tensor(found[0]).view(-1, 4) - colours.int()).abs().max() <= 1
+    assert flat
 
 
 @dataclass(frozen=True)
